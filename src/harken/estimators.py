@@ -1,0 +1,343 @@
+"""The front door: `fit`, `predict`, `score`, `explain`, `save`, in scikit-learn's manner."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import torch
+
+from harken.bundle import Bundle
+from harken.config import DecodingConfig, RunConfig
+from harken.data.batching import Batch, PairLoader
+from harken.data.features import Tokenizer
+from harken.data.splits import split_by_hash
+from harken.errors import DataError, NotFittedError, UsageError
+from harken.models.seq2seq import Seq2SeqModel
+
+if TYPE_CHECKING:
+    from harken.data.sources import Pairs
+    from harken.explain.alignment import Attention
+    from harken.explain.summary import Summary
+    from harken.training.callbacks import Epoch
+
+PREDICTION_BATCH = 512
+
+
+class Predictions(NamedTuple):
+    """Answers to texts, in the order of the texts."""
+
+    texts: list[str]
+    probabilities: list[float]  # of the whole answer, its end included
+
+
+class Seq2Seq:
+    """Rewrites one text into another.
+
+    >>> model = Seq2Seq(hidden_size=128, epochs=3).fit(sources, targets)
+    >>> model.predict(["27 sept 1994"])
+
+    Args:
+        options: any option of `harken.config.RunConfig`, by its name.
+
+    Raises:
+        ConfigError: an unknown option (the nearest is named) or a value that it does not take.
+    """
+
+    task = "seq2seq"
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self.config = RunConfig().override(**options)
+        self._fitted: _Fitted | None = None
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Self:
+        """An estimator with all options of a run."""
+        defaults, names = RunConfig(), RunConfig.option_names()
+        values = {name: getattr(getattr(config, section), name) for name, section in names.items()}
+        return cls(**{n: v for n, v in values.items() if v != getattr(getattr(defaults, names[n]), n)})
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        """A fitted estimator."""
+        estimator = cls.from_config(bundle.config)
+        estimator._adopt(bundle)
+        return estimator
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The options that were given."""
+        return dict(self._options)
+
+    def set_params(self, **options: Any) -> Self:
+        """Give more options; what was fitted stays until the next `fit`."""
+        config = RunConfig().override(**(self._options | options))
+        self._options, self.config = self._options | options, config
+        return self
+
+    def fit(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        validation: tuple[Sequence[str], Sequence[str]] | float | None = None,
+        out: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        show: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Learn to rewrite sources into targets.
+
+        Args:
+            sources, targets: texts, row by row.
+            validation: (sources, targets) to choose the best epoch on, or the fraction of the rows to hold out,
+                dealt by a hash of the source; default: the option `validation`.
+            out: a run folder to write (bundle, metrics, history, curves, resume file); None writes nothing.
+            resume: continue the run in `out` as if it had never been interrupted.
+            overwrite: replace the run in `out`.
+            show: takes a line of text per event (``print`` will do); None is silent.
+
+        Ctrl-C ends training after the step that is running; `fit` then returns with the best model so far, and
+        ``interrupted_`` is True.
+
+        Raises:
+            DataError: rows that cannot be trained on.
+            UsageError: `out` holds a run and neither `resume` nor `overwrite` is given.
+        """
+        from harken.training.loop import Texts
+        from harken.training.run_folder import prepare_folder
+        from harken.training.seq2seq import train_seq2seq
+
+        training = Texts(*_checked(sources, targets, self.config.data.max_characters))
+        how = self.config.data.validation if validation is None else validation
+        if isinstance(how, float):
+            kept, held = split_by_hash(training.sources, how)
+            held_out = Texts([training.sources[i] for i in held], [training.targets[i] for i in held])
+            training = Texts([training.sources[i] for i in kept], [training.targets[i] for i in kept])
+        elif isinstance(how, str):
+            from harken.data.sources import read_pairs
+
+            pairs = read_pairs(how, self.config.data)
+            held_out = Texts(pairs.sources, pairs.targets or [])
+        else:
+            held_out = Texts(*_checked(*how, self.config.data.max_characters))
+        folder = None if out is None else Path(out)
+        if folder is not None:
+            prepare_folder(folder, self.config, resume=resume, overwrite=overwrite)
+        elif resume:
+            raise UsageError("resume=True needs out=, the folder of the run to continue")
+        trained = train_seq2seq(self.config, training, held_out, out=folder, resume=resume, show=show)
+        self._adopt(trained.bundle)
+        self.history_: list[Epoch] = trained.epochs
+        self.best_epoch_: Epoch | None = trained.best
+        self.interrupted_ = trained.interrupted
+        return self
+
+    def fit_pairs(self, pairs: Pairs, *, validation: Pairs | None = None, **arguments: Any) -> Self:
+        """`fit` on what `harken.data.sources.read_pairs` returns."""
+        held_out = None if validation is None else (validation.sources, validation.targets or [])
+        return self.fit(pairs.sources, pairs.targets or [], validation=held_out, **arguments)
+
+    def predict(self, sources: Sequence[str]) -> list[str]:
+        """The answer to every text."""
+        return self.predict_with_probability(sources).texts
+
+    def predict_with_probability(
+        self, sources: Sequence[str], *, decoding: DecodingConfig | None = None, seed: int | None = None
+    ) -> Predictions:
+        """The answer to every text, and the probability that the model gives it.
+
+        Args:
+            sources: texts; an empty one is answered from the encoder's initial state, and characters that the
+                vocabulary lacks are read as unknown.
+            decoding: how to read answers off the model; default: as in `config.decoding`.
+            seed: of sampling; default: the option `seed`.
+        """
+        from harken.training.scoring import answer
+
+        fitted, texts = self._state(), [""] * len(sources)
+        probabilities = [0.0] * len(sources)
+        generator = self._generator(seed)
+        for batch in self._batches(sources, None):
+            answers = answer(
+                fitted.model,
+                batch,
+                fitted.target_tokenizer,
+                decoding or self.config.decoding,
+                fitted.max_length,
+                generator,
+            )
+            for row, text, log_probability in zip(
+                answers.rows, answers.texts, answers.log_probability.tolist(), strict=True
+            ):
+                texts[row], probabilities[row] = text, math.exp(log_probability)
+        return Predictions(texts, probabilities)
+
+    def score(self, sources: Sequence[str], targets: Sequence[str]) -> float:
+        """Share of the texts whose whole answer is right."""
+        return float(self.evaluate(sources, targets)["exact_match"])
+
+    def evaluate(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        decoding: DecodingConfig | None = None,
+        seed: int | None = None,
+    ) -> dict[str, float | int]:
+        """exact_match, token_accuracy, loss (nats per token), perplexity and rows.
+
+        Raises:
+            DataError: no rows, or not as many targets as sources.
+        """
+        from harken.training.scoring import Scorer
+
+        fitted = self._state()
+        sources, targets = _checked(sources, targets, self.config.data.max_characters)
+        if not sources:
+            raise DataError("there are no rows to evaluate")
+        scorer = Scorer(fitted.target_tokenizer, targets, decoding or self.config.decoding, fitted.max_length)
+        generator = self._generator(seed)
+        for batch in self._batches(sources, targets):
+            scorer.add(fitted.model, batch, generator)
+        return scorer.result()._asdict()
+
+    def explain(self, sources: Sequence[str]) -> list[Attention]:
+        """Where the model looked when it wrote each token of its answers.
+
+        Raises:
+            UsageError: the model has no attention (kind=plain or peeky).
+        """
+        from harken.explain.alignment import attention_of
+
+        return attention_of(self, sources)
+
+    def summary(self) -> Summary:
+        """Layers, shapes, parameters, and what the output layer sees."""
+        from harken.explain.summary import summarise
+
+        return summarise(self.model, self.config)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the bundle: JSON, safetensors and tokenizers, no pickle.
+
+        What was there before is replaced whole or not at all.
+        """
+        self._state().bundle.save(Path(path))
+
+    @property
+    def model(self) -> Seq2SeqModel:
+        """The network, in eval mode."""
+        return self._state().model
+
+    @property
+    def source_tokenizer(self) -> Tokenizer:
+        """Text ↔ ids of the inputs."""
+        return self._state().source_tokenizer
+
+    @property
+    def target_tokenizer(self) -> Tokenizer:
+        """Text ↔ ids of the answers."""
+        return self._state().target_tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """No answer is longer, in tokens, unless the option `max_length` says so."""
+        return self._state().max_length
+
+    def __repr__(self) -> str:
+        given = (f"{name}={self._options[name]!r}" for name in RunConfig.option_names() if name in self._options)
+        return f"Seq2Seq({', '.join(given)})"
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted is not None
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        tags = InputTags(one_d_array=True, two_d_array=False, string=True)
+        return Tags(estimator_type=None, target_tags=TargetTags(required=True), input_tags=tags)
+
+    def _state(self) -> _Fitted:
+        if self._fitted is None:
+            raise NotFittedError(
+                "this Seq2Seq is not fitted: call fit(sources, targets), or harken.load(path) for a saved one"
+            )
+        return self._fitted
+
+    def _adopt(self, bundle: Bundle) -> None:
+        self._fitted = _Fitted.from_bundle(bundle)
+
+    def _generator(self, seed: int | None) -> torch.Generator:
+        return torch.Generator().manual_seed(self.config.training.seed if seed is None else seed)
+
+    def _batches(self, sources: Sequence[str], targets: Sequence[str] | None) -> Iterator[Batch]:
+        """Rows of similar length together; `Batch.rows` says where each belongs."""
+        fitted = self._state()
+        sources = _check_texts("sources", sources, self.config.data.max_characters)
+        yield from PairLoader(
+            fitted.source_tokenizer.encode(sources),
+            None if targets is None else fitted.target_tokenizer.encode(targets),
+            batch_size=PREDICTION_BATCH,
+            bos_id=fitted.target_tokenizer.bos_id,
+            eos_id=fitted.target_tokenizer.eos_id,
+            reverse_source=self.config.features.reverse_source,
+            shuffle=False,
+            bucket=True,
+            seed=0,
+        )
+
+
+class _Fitted(NamedTuple):
+    """What fitting or loading brings."""
+
+    bundle: Bundle
+    model: Seq2SeqModel
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    max_length: int
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        from harken.training.scoring import default_max_length
+
+        source, target = bundle.tokenizers["source"], bundle.tokenizers["target"]
+        with torch.random.fork_rng(devices=[]):  # drawing weights to overwrite them is not the user's chance
+            model = Seq2SeqModel(bundle.config.model, source.vocabulary_size, target.vocabulary_size)
+        model.load_state_dict(bundle.weights)
+        return cls(bundle, model.eval(), source, target, default_max_length(bundle.facts["longest_target"]))
+
+
+def load(path: str | os.PathLike[str]) -> Seq2Seq:
+    """The fitted estimator that a run folder, or its ``bundle/``, holds. Runs no code from it.
+
+    Raises:
+        BundleError: nothing there that this harken can read.
+    """
+    return Seq2Seq.from_bundle(Bundle.load(Path(path)))
+
+
+def _checked(sources: Sequence[str], targets: Sequence[str], longest: int) -> tuple[list[str], list[str]]:
+    sources, targets = (
+        _check_texts(name, texts, longest) for name, texts in (("sources", sources), ("targets", targets))
+    )
+    if len(sources) != len(targets):
+        raise DataError(f"there are {len(sources)} sources and {len(targets)} targets: give one target for each source")
+    return sources, targets
+
+
+def _check_texts(name: str, texts: Sequence[str], longest: int) -> list[str]:
+    if isinstance(texts, str | Mapping):
+        raise DataError(f"{name} is one {type(texts).__name__}: give a list of texts")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"{name}[{row}] is {type(text).__name__} ({text!r}): every text must be a str")
+        if len(text) > longest:
+            raise DataError(
+                f"{name}[{row}] has {len(text):,} characters, "
+                f"more than max_characters ({longest:,}): shorten it or raise the option"
+            )
+    return list(texts)

@@ -1,0 +1,1 @@
+"""Batch → a named output; one file per task."""

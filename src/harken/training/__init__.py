@@ -1,0 +1,1 @@
+"""Model + batches → bundle; Lightning runs the loop."""

@@ -1,0 +1,142 @@
+"""Lightning turns the loop; what surrounds it is made to fit a library: quiet, interruptible, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harken.data.batching import PairLoader
+from harken.training.callbacks import Examples, History, Interrupted, Resume, Stop
+
+if TYPE_CHECKING:
+    from harken.training.module import Seq2SeqModule
+
+
+class Texts(NamedTuple):
+    """Inputs and answers, row by row."""
+
+    sources: Sequence[str]
+    targets: Sequence[str]
+
+
+def fingerprint(*parts: Texts) -> str:
+    """The same for the same texts in the same order, and for no others."""
+    digest = hashlib.blake2b(digest_size=16)
+    for texts in parts:
+        for side in texts:
+            for text in side:
+                data = text.encode("utf-8", errors="surrogatepass")
+                digest.update(len(data).to_bytes(8, "little") + data)
+            digest.update(b"\xff" * 8)  # the end of a side; no text is that long
+    return digest.hexdigest()
+
+
+def run_loop(
+    module: Seq2SeqModule,
+    batches: PairLoader,
+    validation_batches: PairLoader,
+    history: History,
+    validation: Texts,
+    out: Path | None,
+    resume: bool,
+    show: Callable[[str], None] | None,
+) -> bool:
+    """Let Lightning turn the loop; True when somebody interrupted it."""
+    import lightning.pytorch as pl
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    options = module.run_config.training
+    stop = Stop()
+    callbacks: list[pl.Callback] = [history]
+    if show is not None:
+        callbacks.append(Examples(validation.sources, validation.targets, options.epochs, show))
+    if options.patience is not None:
+        by_match = options.monitor == "exact_match"
+        monitor, mode = ("exact_match", "max") if by_match else ("valid_loss", "min")
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=options.patience))
+    callbacks.append(stop)
+    if out is not None:
+        callbacks.append(Resume(out / "resume.ckpt", options.checkpoint_minutes))
+    trainer = pl.Trainer(
+        max_epochs=options.epochs,
+        accelerator=options.accelerator,
+        devices=options.devices,
+        precision=options.precision,  # type: ignore[arg-type]  # Lightning checks it
+        gradient_clip_val=options.clip_norm or None,
+        logger=_logger(options.logger, out),
+        callbacks=callbacks,
+        default_root_dir=out,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=show is not None and os.isatty(2),
+        num_sanity_val_steps=0,
+    )
+    checkpoint = str(out / "resume.ckpt") if resume and out is not None else None
+    with _sigint(stop):
+        try:
+            trainer.fit(
+                module,
+                batches,
+                validation_batches,
+                ckpt_path=checkpoint,
+                weights_only=True if checkpoint else None,
+            )
+        except Interrupted:
+            return True
+        except SystemExit:  # a second Ctrl-C: Lightning exits, which would take a notebook's kernel along
+            if not trainer.interrupted:
+                raise
+            return True
+    return False
+
+
+@contextmanager
+def _sigint(stop: Stop) -> Iterator[None]:
+    """The first Ctrl-C stops after the step that is running, the second at once; the old handler comes back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(signum: int, frame: Any) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _logger(name: str, out: Path | None) -> Any:
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+    if name == "none":
+        return False
+    folder = out or Path("runs")
+    return (CSVLogger if name == "csv" else TensorBoardLogger)(folder, name="logs")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Lightning's advice about data loaders and its log lines are not for harken's users."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", message=r".*(does not have many workers|LeafSpec|isinstance\(treespec).*")
+            yield
+    finally:
+        logger.setLevel(level)
