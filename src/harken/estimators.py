@@ -15,7 +15,7 @@ from harken.config import DecodingConfig, RunConfig
 from harken.data.batching import Batch, PairLoader
 from harken.data.features import Tokenizer
 from harken.data.splits import split_by_hash
-from harken.errors import DataError, NotFittedError, UsageError
+from harken.errors import BundleError, DataError, NotFittedError, UsageError
 from harken.models.seq2seq import Seq2SeqModel
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Seq2Seq:
             DataError: rows that cannot be trained on.
             UsageError: `out` holds a run and neither `resume` nor `overwrite` is given.
         """
-        from harken.training.loop import Texts
+        from harken.training.loop import Texts, is_first_process
         from harken.training.run_folder import prepare_folder
         from harken.training.seq2seq import train_seq2seq
 
@@ -125,7 +125,7 @@ class Seq2Seq:
         else:
             held_out = Texts(*_checked(*how, self.config.data.max_characters))
         folder = None if out is None else Path(out)
-        if folder is not None:
+        if folder is not None and is_first_process():
             prepare_folder(folder, self.config, resume=resume, overwrite=overwrite)
         elif resume:
             raise UsageError("resume=True needs out=, the folder of the run to continue")
@@ -307,8 +307,14 @@ class _Fitted(NamedTuple):
         source, target = bundle.tokenizers["source"], bundle.tokenizers["target"]
         with torch.random.fork_rng(devices=[]):  # drawing weights to overwrite them is not the user's chance
             model = Seq2SeqModel(bundle.config.model, source.vocabulary_size, target.vocabulary_size)
-        model.load_state_dict(bundle.weights)
-        return cls(bundle, model.eval(), source, target, default_max_length(bundle.facts["longest_target"]))
+        try:
+            model.load_state_dict(bundle.weights)
+            max_length = default_max_length(int(bundle.facts["longest_target"]))
+        except (RuntimeError, KeyError, TypeError, ValueError):
+            raise BundleError(
+                "the bundle's weights or facts do not fit its configuration: it was tampered with"
+            ) from None
+        return cls(bundle, model.eval(), source, target, max_length)
 
 
 def load(path: str | os.PathLike[str]) -> Seq2Seq:
@@ -332,7 +338,8 @@ def _checked(sources: Sequence[str], targets: Sequence[str], longest: int) -> tu
 def _check_texts(name: str, texts: Sequence[str], longest: int) -> list[str]:
     if isinstance(texts, str | Mapping):
         raise DataError(f"{name} is one {type(texts).__name__}: give a list of texts")
-    for row, text in enumerate(texts):
+    rows: list[str] = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # an Arrow column, or any other
+    for row, text in enumerate(rows):
         if not isinstance(text, str):
             raise DataError(f"{name}[{row}] is {type(text).__name__} ({text!r}): every text must be a str")
         if len(text) > longest:
@@ -340,4 +347,4 @@ def _check_texts(name: str, texts: Sequence[str], longest: int) -> list[str]:
                 f"{name}[{row}] has {len(text):,} characters, "
                 f"more than max_characters ({longest:,}): shorten it or raise the option"
             )
-    return list(texts)
+    return rows

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harken.data.batching import PairLoader
 from harken.training.callbacks import Examples, History, Interrupted, Resume, Stop
 
 if TYPE_CHECKING:
@@ -25,6 +24,13 @@ class Texts(NamedTuple):
 
     sources: Sequence[str]
     targets: Sequence[str]
+
+
+def is_first_process() -> bool:
+    """False in the processes that Lightning starts beside the first one, which runs the same program again."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
 def fingerprint(*parts: Texts) -> str:
@@ -41,8 +47,6 @@ def fingerprint(*parts: Texts) -> str:
 
 def run_loop(
     module: Seq2SeqModule,
-    batches: PairLoader,
-    validation_batches: PairLoader,
     history: History,
     validation: Texts,
     out: Path | None,
@@ -84,8 +88,6 @@ def run_loop(
         try:
             trainer.fit(
                 module,
-                batches,
-                validation_batches,
                 ckpt_path=checkpoint,
                 weights_only=True if checkpoint else None,
             )

@@ -15,7 +15,7 @@ from harken.models.seq2seq import Seq2SeqModel, token_loss
 
 if TYPE_CHECKING:
     from harken.config import RunConfig
-    from harken.data.batching import Batch
+    from harken.data.batching import Batch, PairLoader
     from harken.training.scoring import Scorer
 
 
@@ -26,22 +26,37 @@ class Seq2SeqModule(pl.LightningModule):
     resumed run draws what an uninterrupted one would have drawn.
 
     Args:
-        steps: of the whole run, for the learning-rate schedule.
+        batches, validation_batches: all rows; each process trains on its share of the batches.
         data: fingerprint of the rows, which a resumed run must share.
     """
 
-    def __init__(self, model: Seq2SeqModel, config: RunConfig, scorer: Scorer, steps: int, data: str) -> None:
+    def __init__(
+        self,
+        model: Seq2SeqModel,
+        config: RunConfig,
+        scorer: Scorer,
+        batches: PairLoader,
+        validation_batches: PairLoader,
+        data: str,
+    ) -> None:
         super().__init__()
         self.model, self.run_config, self.scorer = model, config, scorer
-        # Counted by us: asking Lightning sets the loader up before a checkpoint is read, and its place is then lost.
-        self.steps, self.data = steps, data
+        self.batches, self.validation_batches, self.data = batches, validation_batches, data
         self.examples: dict[int, str] = {}  # row → answer, of the rows to show after the epoch
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._loss_tokens = torch.zeros((), dtype=torch.float64)
 
+    def train_dataloader(self) -> PairLoader:
+        """This process's batches."""
+        return self.batches.shard(self.trainer.global_rank, self.trainer.world_size)
+
+    def val_dataloader(self) -> PairLoader:
+        """All batches in every process: there may be fewer than processes, and all must agree on the best epoch."""
+        return self.validation_batches
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed this step's dropout."""
-        torch.manual_seed(self.run_config.training.seed + (self.global_step + 1) * 1_000_003)
+        torch.manual_seed(self.run_config.training.seed + (self.global_step + 1) * 1_000_003 + self.global_rank * 7_919)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean negative log-likelihood per real target token."""
@@ -88,7 +103,9 @@ class Seq2SeqModule(pl.LightningModule):
             weight_decay=training.weight_decay,
             fused="mixed" not in training.precision,  # Lightning refuses to clip under a fused step then
         )
-        factor = learning_rate_factor(training.schedule, self.steps, training.warmup)
+        # Counted by us: asking Lightning sets the loader up before a checkpoint is read, and its place is then lost.
+        steps = training.epochs * len(self.train_dataloader())
+        factor = learning_rate_factor(training.schedule, steps, training.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

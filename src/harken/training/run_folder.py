@@ -20,7 +20,7 @@ from harken.errors import ConfigError, UsageError
 from harken.training.callbacks import Epoch
 from harken.training.curves import draw_curves
 
-RESUMABLE = {"train", "show_examples", "accelerator", "devices", "logger", "checkpoint_minutes", "epochs"}
+RESUMABLE = {"train", "show_examples", "accelerator", "logger", "checkpoint_minutes", "epochs"}
 """Options that a resumed run may change. More epochs re-plan the cosine schedule from the step that is reached."""
 
 

@@ -39,7 +39,7 @@ class Answers(NamedTuple):
 
 
 class Scorer(nn.Module):
-    """Adds up scores batch by batch; sums over processes where Lightning runs several.
+    """Adds up scores batch by batch.
 
     Args:
         tokenizer: of the targets.
@@ -51,7 +51,8 @@ class Scorer(nn.Module):
         super().__init__()
         self.tokenizer, self.targets = tokenizer, targets
         self.decoding, self.max_length = decoding, max_length
-        self.exact_match, self.token_accuracy, self.loss = MeanMetric(), MeanMetric(), MeanMetric()
+        # Every process scores all rows, so there is nothing to add up between them.
+        self.exact_match, self.token_accuracy, self.loss = (MeanMetric(sync_on_compute=False) for _ in range(3))
         self.rows = 0
 
     @torch.no_grad()
@@ -76,13 +77,8 @@ class Scorer(nn.Module):
         """Scores of everything added so far."""
         loss = float(self.loss.compute())
         perplexity = math.exp(loss) if loss < 700 else math.inf
-        return Scores(
-            float(self.exact_match.compute()),
-            float(self.token_accuracy.compute()),
-            loss,
-            perplexity,
-            self.rows,
-        )
+        exact_match, token_accuracy = float(self.exact_match.compute()), float(self.token_accuracy.compute())
+        return Scores(exact_match, token_accuracy, loss, perplexity, self.rows)
 
     def reset(self) -> None:
         """Forget everything added so far."""

@@ -16,7 +16,7 @@ from harken.data.features import Tokenizer
 from harken.errors import DataError
 from harken.models.seq2seq import Seq2SeqModel
 from harken.training.callbacks import Epoch, History, copy_weights
-from harken.training.loop import Texts, fingerprint, quiet, run_loop
+from harken.training.loop import Texts, fingerprint, is_first_process, quiet, run_loop
 from harken.training.module import Seq2SeqModule
 from harken.training.run_folder import write_report
 from harken.training.scoring import Scorer, default_max_length
@@ -84,8 +84,8 @@ def train_seq2seq(
         torch.manual_seed(seed)
         model = Seq2SeqModel(config.model, source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size)
         scorer = Scorer(target_tokenizer, validation.targets, DecodingConfig(), max_length=default_max_length(longest))
-        steps = config.training.epochs * len(batches)
-        module = Seq2SeqModule(model, config, scorer, steps, data=fingerprint(training, validation))
+        held_out = loader(validation, VALIDATION_BATCH, shuffle=False)
+        module = Seq2SeqModule(model, config, scorer, batches, held_out, data=fingerprint(training, validation))
         best: dict[str, torch.Tensor] = {}
 
         def bundle(weights: dict[str, torch.Tensor], epoch: Epoch | None) -> Bundle:
@@ -103,24 +103,15 @@ def train_seq2seq(
                 bundle(best, epoch).save(out / "bundle")
 
         history = History(config.training.monitor, keep, None if out is None else out / "history.csv")
-        interrupted = run_loop(
-            module,
-            batches,
-            loader(validation, VALIDATION_BATCH, shuffle=False),
-            history,
-            validation,
-            out,
-            resume,
-            show,
-        )
+        interrupted = run_loop(module, history, validation, out, resume, show if is_first_process() else None)
 
     if not best and history.best is not None and out is not None:  # resumed, and the best epoch lay before
         found = Bundle.load(out / "bundle")
     else:
         found = bundle(best or copy_weights(model), history.best)
-        if out is not None and not best:
+        if out is not None and not best and is_first_process():
             found.save(out / "bundle")  # interrupted before the first validation: what there is
-    if out is not None:
+    if out is not None and is_first_process():
         parameters = sum(p.numel() for p in model.parameters())
         write_report(out, history.epochs, found, parameters, interrupted, time.perf_counter() - began)
     return Trained(found, history.epochs, history.best, interrupted)

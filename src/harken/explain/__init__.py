@@ -1,0 +1,1 @@
+"""Bundle + input → what the model looked at, as data and as pictures."""
