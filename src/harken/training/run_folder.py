@@ -20,6 +20,10 @@ from harken.errors import ConfigError, UsageError
 from harken.training.callbacks import Epoch
 from harken.training.curves import draw_curves
 
+_FINAL = {"bundle", "resume.ckpt", "metrics.json", "history.csv", "curves.png", "config.yaml", "logs"}
+_HALF_WRITTEN = {".bundle.new", ".bundle.old", "resume.tmp", "metrics.json.tmp", "history.tmp", "config.yaml.tmp"}
+OURS = _FINAL | _HALF_WRITTEN
+
 RESUMABLE = {"train", "show_examples", "accelerator", "logger", "checkpoint_minutes", "epochs"}
 """Options that a resumed run may change. More epochs re-plan the cosine schedule from the step that is reached."""
 
@@ -60,8 +64,7 @@ def prepare_folder(out: Path, config: RunConfig, *, resume: bool, overwrite: boo
 
 def _remove_run(out: Path) -> None:
     """Remove a run's own files and nothing else that a user keeps there."""
-    ours = {"bundle", "resume.ckpt", "metrics.json", "history.csv", "curves.png", "config.yaml", "logs"}
-    strangers = [p.name for p in out.iterdir() if p.name not in ours] if out.is_dir() else [out.name]
+    strangers = [p.name for p in out.iterdir() if p.name not in OURS] if out.is_dir() else [out.name]
     if strangers:
         raise UsageError(
             f"{out} holds {strangers[0]!r}, which no run wrote: --overwrite replaces runs only, so give another --out"

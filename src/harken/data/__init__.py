@@ -1,0 +1,1 @@
+"""Files, arrays and data frames become batches: sources → features → ragged → batching."""

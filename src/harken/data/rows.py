@@ -1,0 +1,149 @@
+"""Every kind of source as one stream of rows, good and bad; what becomes of them is decided in `sources`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harken.config import DataConfig
+from harken.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Row(NamedTuple):
+    """One row as it was read."""
+
+    place: str  # where a person finds it: "line 3"
+    source: str | None = None
+    target: str | None = None
+    key: Any = None
+    problem: str | None = None  # why nothing could be read
+
+
+def text_rows(text: str, delimiter: str, require_target: bool) -> Iterator[Row]:
+    """Lines ``source<delimiter>target``; without ``require_target`` sources alone, if the first line is one."""
+    lines = text.split("\n")  # splitlines would also cut at form feeds and U+2028
+    if lines[-1] == "":
+        lines.pop()
+    while require_target and lines and not lines[-1].strip():  # at the end; elsewhere a blank line is a bad row
+        lines.pop()
+    paired = require_target or delimiter in next((line for line in lines if line.strip()), "")
+    for number, line in enumerate(lines, start=1):
+        place, times = f"line {number}", line.count(delimiter)
+        if not paired or not (require_target or line.strip()):
+            yield Row(place, line)
+        elif times == 1:
+            yield Row(place, *line.split(delimiter))
+        elif times == 0:
+            yield Row(place, problem=f"there is no delimiter {delimiter!r} between source and target")
+        else:
+            yield Row(place, problem=f"the delimiter {delimiter!r} occurs {times} times, and must occur once")
+
+
+def csv_rows(name: str, text: str, delimiter: str, config: DataConfig, require_target: bool) -> Iterator[Row]:
+    """CSV with a header; quoted cells may hold delimiters and line ends."""
+    if len(delimiter) != 1:
+        raise ConfigError(f"delimiter ({delimiter!r}) must be one character for CSV and TSV files")
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # max_characters is the limit here
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(f"line {reader.line_num}", problem=f"not valid CSV: {error}")
+            continue
+        if not cells:  # a blank line
+            continue
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            _check_columns(name, header, config, require_target)
+        elif len(cells) != len(header):
+            problem = f"the row has {len(cells)} cells, and the header has {len(header)}"
+            yield Row(f"line {reader.line_num}", problem=problem)
+        else:
+            row = dict(zip(header, cells, strict=True))
+            key = None if config.key is None else row[config.key]
+            yield Row(f"line {reader.line_num}", row[config.source], row.get(config.target), key)
+
+
+class _Number(str):
+    """A JSON number as it is written, so that 1.50 stays 1.50."""
+
+    __slots__ = ()
+
+
+def json_rows(name: str, text: str, config: DataConfig, require_target: bool) -> Iterator[Row]:
+    """One JSON object per line."""
+    rows: list[tuple[str, Any]] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                value = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+            except (json.JSONDecodeError, RecursionError) as error:
+                value = f"not valid JSON: {error}"
+            rows.append((f"line {number}", value))
+    objects = [value for _, value in rows if isinstance(value, dict)]
+    if objects:
+        _check_columns(name, list(dict.fromkeys(k for value in objects for k in value)), config, require_target)
+    for place, value in rows:
+        if not isinstance(value, dict):
+            yield Row(place, problem=value if isinstance(value, str) else "not a JSON object")
+            continue
+        source, target, key = (value.get(name) for name in (config.source, config.target, config.key))
+        strange = next((cell for cell in (source, target) if isinstance(cell, list | dict)), None)
+        if strange is not None:
+            yield Row(place, problem=f"a {type(strange).__name__} stands where a text is wanted")
+            continue
+        yield Row(place, _json_text(source), _json_text(target), json.loads(key) if isinstance(key, _Number) else key)
+
+
+def _json_text(value: str | bool | None) -> str | None:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def table_rows(name: str, table: pa.Table, config: DataConfig, require_target: bool) -> Iterator[Row]:
+    """An Arrow table, whatever types its columns have, as long as they have a text."""
+    names = [str(column) for column in table.column_names]
+    _check_columns(name, names, config, require_target)
+
+    def cells(column: str | None) -> Any:
+        return table.column(names.index(column)) if column in names else None
+
+    nothing: list[None] = [None] * table.num_rows
+    target, key = cells(config.target), cells(config.key)
+    sources = _texts(name, config.source, cells(config.source))
+    targets = nothing if target is None else _texts(name, config.target, target)
+    keys = nothing if key is None else key.to_pylist()
+    for number, row in enumerate(zip(sources, targets, keys, strict=True)):
+        yield Row(f"row {number} (counted from 0)", *row)
+
+
+def _texts(name: str, column: str, cells: pa.ChunkedArray) -> list[str | None]:
+    import pyarrow as pa
+
+    categorical = pa.types.is_dictionary(cells.type)
+    kind = cells.type.value_type if categorical else cells.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return cells.to_pylist()  # type: ignore[no-any-return]
+    try:
+        return (cells.cast(kind) if categorical else cells).cast(pa.large_string()).to_pylist()  # type: ignore[no-any-return]
+    except pa.ArrowException:
+        raise DataError(f"{name}: column {column!r} holds {cells.type}, which is not text") from None
+
+
+def _check_columns(name: str, there: Sequence[str], config: DataConfig, require_target: bool) -> None:
+    wanted = {"source": config.source, "target": config.target if require_target else None, "key": config.key}
+    for option, column in wanted.items():
+        if column is not None and column not in there:
+            known = ", ".join(map(repr, there[:20])) + (", …" if len(there) > 20 else "")
+            raise DataError(f"{name} has no column {column!r}, only {known}: choose one of them with --{option}")
+        if column is not None and there.count(column) > 1:
+            raise DataError(f"{name} has {there.count(column)} columns called {column!r}: rename all but one")

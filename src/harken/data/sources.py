@@ -1,0 +1,190 @@
+"""Pairs of texts out of a file or a data frame.
+
+Every kind of source is read into the same rows; one place, here, decides which of them are good:
+
+    text lines, CSV, TSV, JSON Lines, Parquet, data frames  →  rows.Row  →  Pairs
+
+Null reads as nothing: an answer that is empty makes a bad row, an input may be empty. Numbers read as their text.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harken.config import DataConfig
+from harken.data.rows import Row, csv_rows, json_rows, table_rows, text_rows
+from harken.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CSV_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Inputs and answers, without white space around them.
+
+    Attributes:
+        sources: the inputs.
+        targets: the answers; None where there are none.
+        keys: the key column's values as they are; None where no key was named, and for text lines.
+        rows: where each pair stood, counted from 0; blank lines of CSV and JSON Lines do not count.
+        skipped: how many bad rows were left out.
+    """
+
+    sources: list[str]
+    targets: list[str] | None
+    keys: list[Any] | None
+    rows: list[int]
+    skipped: int
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+def read_pairs(source: str | Path | object, config: DataConfig, *, require_target: bool = True) -> Pairs:
+    """Read pairs from a file or a table.
+
+    Args:
+        source: a path, or a table: anything with the Arrow PyCapsule interface (pandas, Polars, DuckDB, PyArrow) or a
+            dict of columns. The path's suffix decides: .csv, .tsv, .jsonl, .ndjson, .parquet; anything else is text
+            lines ``source<delimiter>target``, a tab by default. All but Parquet may be gzipped.
+        config: names of the columns, delimiter, what to do with bad rows.
+        require_target: False: answers may be missing, here and there or all of them; and text lines hold the input
+            alone if the first one does.
+
+    Raises:
+        DataError: what cannot be read, with its place; ``config.skip_bad_rows`` counts bad rows instead, unless
+            nothing is left.
+        ConfigError: a delimiter that CSV cannot have.
+        UsageError: neither a path nor a table.
+    """
+    name = str(source) if isinstance(source, str | Path) else "the table"
+    return _collect(name, _rows(name, source, config, require_target), config, require_target)
+
+
+def _rows(name: str, source: object, config: DataConfig, require_target: bool) -> Iterator[Row]:
+    if not isinstance(source, str | Path):
+        return table_rows(name, _table(source), config, require_target)
+    path = Path(source)
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    kind = suffixes[-1] if suffixes else ""
+    if kind == ".parquet":
+        return table_rows(name, _parquet(path), config, require_target)
+    text = _text(path)
+    if kind in _CSV_DELIMITERS:
+        return csv_rows(name, text, _delimiter(config, _CSV_DELIMITERS[kind]), config, require_target)
+    if kind in (".jsonl", ".ndjson"):
+        return json_rows(name, text, config, require_target)
+    return text_rows(text, _delimiter(config, "\t"), require_target)
+
+
+def _collect(name: str, stream: Iterator[Row], config: DataConfig, require_target: bool) -> Pairs:
+    """Strip, check, and keep the good rows."""
+    rows = list(stream)
+    if not rows:
+        raise DataError(f"{name} is empty: it has no rows")
+    if require_target and all(row.problem is None and not (row.target or "").strip() for row in rows):
+        raise DataError(f"{name} holds no answers: its target ({config.target!r}) is empty in every row")
+    numbers, sources, targets, keys = [], [], [], []
+    for number, row in enumerate(rows):
+        source, target = (row.source or "").strip(), (row.target or "").strip()
+        problem = row.problem or _problem(row, source, target, config.max_characters, require_target)
+        if problem is None:
+            numbers.append(number)
+            sources.append(source)
+            targets.append(target)
+            keys.append(row.key)
+        elif not config.skip_bad_rows:
+            raise DataError(f"{name}, {row.place}: {problem} (--skip-bad-rows leaves such rows out)")
+    if not numbers:
+        raise DataError(f"{name} has no row that can be read: all {len(rows)} of them are bad, such as {rows[0].place}")
+    answered = require_target or any(row.target is not None for row in rows)
+    keyed = any(key is not None for key in keys)
+    return Pairs(sources, targets if answered else None, keys if keyed else None, numbers, len(rows) - len(numbers))
+
+
+def _problem(row: Row, source: str, target: str, max_characters: int, require_target: bool) -> str | None:
+    if require_target and not target:
+        return "the target is empty"
+    if require_target and row.source is None:
+        return "the source is null"
+    for side, text in (("source", source), ("target", target)):
+        if len(text) > max_characters:
+            return f"the {side} has {len(text):,} characters, more than max_characters ({max_characters:,})"
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return f"the {side} holds half of a surrogate pair, which is no character"
+    return None
+
+
+# Files
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes, unzipped."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist: check the name and the folder")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name a file in it")
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise DataError(f"{path} is a damaged gzip file: fetch or pack it again") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _text(path: Path) -> str:
+    content = _content(path)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path} is UTF-16: save it as UTF-8")
+    if b"\0" in content:
+        raise DataError(f"{path} is a binary file: give text lines, CSV, TSV, JSON Lines or Parquet")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
+        raise DataError(
+            f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8; convert the file, as with iconv -f latin1 -t utf-8"
+        ) from None
+
+
+def _delimiter(config: DataConfig, default: str) -> str:
+    return (config.delimiter or default).replace("\\t", "\t")  # as shells hand over --delimiter '\t'
+
+
+def _table(source: object) -> pa.Table:
+    import pyarrow as pa
+
+    is_table = hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__")
+    if not is_table and not isinstance(source, Mapping):
+        raise UsageError(
+            f"a {type(source).__name__} is neither a path nor a table: give a file, a data frame or a dict of columns"
+        )
+    try:
+        return pa.table(source if is_table else dict(source))  # type: ignore[call-overload]
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"the table cannot be read: {_one_line(error)}") from None
+
+
+def _parquet(path: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(pa.BufferReader(_content(path)))
+    except pa.ArrowException as error:
+        raise DataError(f"{path} is not a Parquet file: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

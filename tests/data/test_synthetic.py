@@ -1,0 +1,80 @@
+import re
+from collections import Counter
+from datetime import datetime
+
+import pytest
+
+from harken.data.synthetic import addition, dates
+from harken.errors import DataError
+
+# An oracle of its own: what strptime reads, once ordinals and little words are gone.
+FORMATS = (
+    *("%B %d, %Y", "%d %B %Y", "%b %d, %Y", "%d %b %Y", "%d %B, %Y", "%A, %B %d, %Y", "%A %d %B %Y", "%a %d %b %Y"),
+    *("%d-%b-%y", "%b %d '%y", "%m/%d/%y", "%m/%d/%Y", "%d.%m.%Y", "%Y-%m-%d"),
+)
+
+
+def readings(text: str) -> set[tuple[str, str]]:
+    plain = re.sub(r"(\d)(st|nd|rd|th)\b", r"\1", text.lower())
+    plain = re.sub(r"^the | of", "", plain)
+    plain = re.sub(r"\bsept\b", "sep", plain)
+    plain = re.sub(r"([a-z]{3})\.", r"\1", plain)
+    found = set()
+    for form in FORMATS:
+        try:
+            moment = datetime.strptime(plain, form)
+        except ValueError:
+            continue
+        if "%a" in form.lower():
+            assert moment.strftime("%a").lower() == plain[:3], f"{text} is not on that weekday"
+        found.add((form, moment.date().isoformat()))
+    return found
+
+
+def test_every_date_reads_in_one_way_and_that_is_its_target():
+    sources, targets = dates(8000, seed=3)
+    forms: Counter[str] = Counter()
+    for source, target in zip(sources, targets, strict=True):
+        found = readings(source)
+        assert {iso for _, iso in found} == {target}, source
+        forms.update(form for form, _ in found)
+    assert all(forms[form] > 50 for form in FORMATS)
+    years = [int(target[:4]) for target in targets]
+    assert (min(years), max(years)) == (1969, 2068)
+
+
+def test_dates_vary_in_form():
+    sources, _ = dates(20_000, seed=0)
+    shapes = {re.sub(r"\d+", "9", re.sub(r"[A-Za-z]+", "w", source)) for source in sources}
+    assert len(shapes) >= 12
+    assert {str.islower, str.isupper, str.istitle} == {
+        case for case in (str.islower, str.isupper, str.istitle) if any(case(source) for source in sources)
+    }
+    assert any("11th" in source for source in sources)
+    assert not any(re.search(r"\b(\d*1[123](st|nd|rd)|\d*[1](th)\b(?<!11th))", source) for source in sources)
+
+
+def test_dates_are_distinct_and_follow_from_the_seed():
+    sources, targets = dates(50_000, seed=1)
+    assert len(set(sources)) == len(targets) == 50_000
+    assert dates(100, seed=1) == (sources[:100], targets[:100])
+    assert dates(100, seed=2)[0] != sources[:100]
+
+
+def test_sums_are_right_distinct_and_of_all_lengths():
+    sources, targets = addition(20_000, seed=0)
+    assert len(set(sources)) == 20_000
+    for source, target in zip(sources, targets, strict=True):
+        a, b = source.split("+")
+        assert int(a) + int(b) == int(target)
+        assert source == f"{int(a)}+{int(b)}"
+    for stretch in (sources[:2000], sources[-2000:]):
+        assert len({tuple(map(len, source.split("+"))) for source in stretch}) == 9
+    assert addition(20_000, seed=0) == (sources, targets)
+    assert addition(20_000, seed=1)[0] != sources
+
+
+@pytest.mark.parametrize(("make", "most"), [(dates, 36525 * 49), (addition, 10**6)])
+def test_more_than_there_are(make, most):
+    with pytest.raises(DataError, match=rf"n \({most + 1:,}\)"):
+        make(most + 1, 0)
