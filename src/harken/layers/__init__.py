@@ -1,0 +1,35 @@
+"""Tensors → tensors: batch-first, right-padded, with lengths or masks (True = real) beside them."""
+
+from __future__ import annotations
+
+from harken.layers.attention import (
+    AdditiveAttention,
+    Attended,
+    Attention,
+    DotAttention,
+    GeneralAttention,
+    MultiHeadAttention,
+    attend,
+    build_attention,
+    masked_softmax,
+)
+from harken.layers.masks import mask_from_lengths, reverse_rows
+from harken.layers.recurrent import GRUState, LSTMState, Recurrent, RecurrentOutput
+
+__all__ = [
+    "AdditiveAttention",
+    "Attended",
+    "Attention",
+    "DotAttention",
+    "GRUState",
+    "GeneralAttention",
+    "LSTMState",
+    "MultiHeadAttention",
+    "Recurrent",
+    "RecurrentOutput",
+    "attend",
+    "build_attention",
+    "mask_from_lengths",
+    "masked_softmax",
+    "reverse_rows",
+]
