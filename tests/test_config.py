@@ -36,11 +36,7 @@ def test_part_of_a_yaml_keeps_the_other_defaults() -> None:
 
 def test_three_spellings() -> None:
     flat = RunConfig().override(hidden_size=128)
-    assert (
-        flat
-        == RunConfig().override_dotted(["model.hidden_size=128"])
-        == RunConfig.from_yaml("model: {hidden_size: 128}")
-    )
+    assert flat == RunConfig().override(["model.hidden_size=128"]) == RunConfig.from_yaml("model: {hidden_size: 128}")
 
 
 @pytest.mark.parametrize(
@@ -53,10 +49,10 @@ def test_three_spellings() -> None:
         ),
         (lambda: RunConfig.from_yaml("modle: {}"), "'modle' is not an option: did you mean 'model'?"),
         (
-            lambda: RunConfig().override_dotted(["modle.hidden_size=3"]),
+            lambda: RunConfig().override(["modle.hidden_size=3"]),
             "'modle' is not an option: did you mean 'model'?",
         ),
-        (lambda: RunConfig().override_dotted(["hidden_size=3"]), "is not section.option=value"),
+        (lambda: RunConfig().override(["hidden_size=3"]), "is not section.option=value"),
         (
             lambda: RunConfig().override(hidden_size=0),
             "model.hidden_size (0): input should be greater than or equal to 1",
@@ -77,3 +73,8 @@ def test_wrong_options_are_refused_in_one_sentence(make, said: str) -> None:
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_options_are_checked_together() -> None:
+    config = RunConfig().override(["model.bidirectional=true", "model.hidden_size=8"], score="general", hidden_size=16)
+    assert (config.model.bidirectional, config.model.score, config.model.hidden_size) == (True, "general", 16)

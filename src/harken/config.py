@@ -112,7 +112,7 @@ class TrainingConfig(Section):
     epochs: int = Field(10, ge=1, description="Passes over the training rows, at most.")
     batch_size: int = Field(128, ge=1, description="Rows per step.")
     bucket: bool = Field(True, description="Batch rows of similar length together.")
-    learning_rate: float = Field(0.003, gt=0, description="Adam's step size, at its peak.")
+    learning_rate: float = Field(0.005, gt=0, description="Adam's step size, at its peak.")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="Learning rate over the run: constant, or warm-up then cosine to 0."
     )
@@ -189,26 +189,29 @@ class RunConfig(Section):
         except ValidationError as error:
             raise ConfigError(_one_sentence(error, cls)) from None
 
-    def override(self, **options: Any) -> Self:
-        """A copy with flat options replaced: ``config.override(hidden_size=128, epochs=3)``."""
-        names, nested = self.option_names(), self.model_dump()
-        for name, value in options.items():
-            if name not in names:
-                raise ConfigError(_unknown(name, names))
-            nested[names[name]][name] = value
-        return self.build(nested)
+    def override(self, assignments: Iterable[str] = (), /, **options: Any) -> Self:
+        """A copy with some options replaced, checked together: ``config.override(hidden_size=128, epochs=3)``.
 
-    def override_dotted(self, assignments: Iterable[str]) -> Self:
-        """A copy with ``section.option=value`` assignments applied; values are read as YAML."""
-        nested = self.model_dump()
+        Args:
+            assignments: ``section.option=value`` texts, values as in YAML; flat options win over them.
+            options: by their flat names; ``task`` is one too.
+
+        Raises:
+            ConfigError: an unknown name (the nearest is offered) or a value that it does not take.
+        """
+        names, nested = self.option_names(), self.model_dump()
         for assignment in assignments:
-            path, equals, value = assignment.partition("=")
-            section, dot, name = path.partition(".")
-            if not equals or not dot:
-                raise ConfigError(f"--set {assignment!r} is not section.option=value, such as model.hidden_size=128")
+            section, name, value = _assignment(assignment)
             if section not in self.sections():
                 raise ConfigError(_unknown(section, self.sections()))
-            nested[section][name] = yaml.safe_load(value)
+            nested[section][name] = value
+        for name, value in options.items():
+            if name == "task":
+                nested["task"] = value
+            elif name in names:
+                nested[names[name]][name] = value
+            else:
+                raise ConfigError(_unknown(name, names))
         return self.build(nested)
 
     @classmethod
@@ -232,6 +235,18 @@ class RunConfig(Section):
             lines.append(f"\n# {section.__doc__}\n{name}:")
             lines += [_commented(n, getattr(values, n), f.description, "  ") for n, f in section.model_fields.items()]
         return "\n".join(lines) + "\n"
+
+
+def _assignment(text: str) -> tuple[str, str, Any]:
+    """``section.option=value`` in its three parts."""
+    path, equals, value = text.partition("=")
+    section, dot, name = path.partition(".")
+    if not equals or not dot:
+        raise ConfigError(f"--set {text!r} is not section.option=value, such as model.hidden_size=128")
+    try:
+        return section, name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text!r}: the value is not YAML, such as 3 or [a, b]") from None
 
 
 def _commented(name: str, value: object, description: str | None, indent: str) -> str:

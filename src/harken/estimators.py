@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -15,6 +15,7 @@ from harken.config import DecodingConfig, RunConfig
 from harken.data.batching import Batch, PairLoader
 from harken.data.features import Tokenizer
 from harken.data.splits import split_by_hash
+from harken.data.texts import check_pairs, check_texts
 from harken.errors import BundleError, DataError, NotFittedError, UsageError
 from harken.models.seq2seq import Seq2SeqModel
 
@@ -111,7 +112,7 @@ class Seq2Seq:
         from harken.training.run_folder import prepare_folder
         from harken.training.seq2seq import train_seq2seq
 
-        training = Texts(*_checked(sources, targets, self.config.data.max_characters))
+        training = Texts(*check_pairs(sources, targets, self.config.data.max_characters))
         how = self.config.data.validation if validation is None else validation
         if isinstance(how, float):
             kept, held = split_by_hash(training.sources, how)
@@ -123,7 +124,7 @@ class Seq2Seq:
             pairs = read_pairs(how, self.config.data)
             held_out = Texts(pairs.sources, pairs.targets or [])
         else:
-            held_out = Texts(*_checked(*how, self.config.data.max_characters))
+            held_out = Texts(*check_pairs(*how, self.config.data.max_characters))
         folder = None if out is None else Path(out)
         if folder is not None and is_first_process():
             prepare_folder(folder, self.config, resume=resume, overwrite=overwrite)
@@ -196,7 +197,7 @@ class Seq2Seq:
         from harken.training.scoring import Scorer
 
         fitted = self._state()
-        sources, targets = _checked(sources, targets, self.config.data.max_characters)
+        sources, targets = check_pairs(sources, targets, self.config.data.max_characters)
         if not sources:
             raise DataError("there are no rows to evaluate")
         scorer = Scorer(fitted.target_tokenizer, targets, decoding or self.config.decoding, fitted.max_length)
@@ -277,7 +278,7 @@ class Seq2Seq:
     def _batches(self, sources: Sequence[str], targets: Sequence[str] | None) -> Iterator[Batch]:
         """Rows of similar length together; `Batch.rows` says where each belongs."""
         fitted = self._state()
-        sources = _check_texts("sources", sources, self.config.data.max_characters)
+        sources = check_texts("sources", sources, self.config.data.max_characters)
         yield from PairLoader(
             fitted.source_tokenizer.encode(sources),
             None if targets is None else fitted.target_tokenizer.encode(targets),
@@ -324,27 +325,3 @@ def load(path: str | os.PathLike[str]) -> Seq2Seq:
         BundleError: nothing there that this harken can read.
     """
     return Seq2Seq.from_bundle(Bundle.load(Path(path)))
-
-
-def _checked(sources: Sequence[str], targets: Sequence[str], longest: int) -> tuple[list[str], list[str]]:
-    sources, targets = (
-        _check_texts(name, texts, longest) for name, texts in (("sources", sources), ("targets", targets))
-    )
-    if len(sources) != len(targets):
-        raise DataError(f"there are {len(sources)} sources and {len(targets)} targets: give one target for each source")
-    return sources, targets
-
-
-def _check_texts(name: str, texts: Sequence[str], longest: int) -> list[str]:
-    if isinstance(texts, str | Mapping):
-        raise DataError(f"{name} is one {type(texts).__name__}: give a list of texts")
-    rows: list[str] = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # an Arrow column, or any other
-    for row, text in enumerate(rows):
-        if not isinstance(text, str):
-            raise DataError(f"{name}[{row}] is {type(text).__name__} ({text!r}): every text must be a str")
-        if len(text) > longest:
-            raise DataError(
-                f"{name}[{row}] has {len(text):,} characters, "
-                f"more than max_characters ({longest:,}): shorten it or raise the option"
-            )
-    return rows

@@ -193,6 +193,16 @@ def test_every_training_option_trains(option: dict[str, Any], tmp_path: Path) ->
     assert (tmp_path / "run/logs").exists() == ("logger" in option)
 
 
+@pytest.mark.parametrize(
+    "option", [{"accelerator": "banana"}, {"precision": "3-bit"}, {"devices": "many"}, {"logger": "tensorboard"}]
+)
+def test_what_lightning_refuses_is_one_sentence_and_leaves_no_run(option: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=str(next(iter(option.values())))) as caught:
+        harken.Seq2Seq(**SMALL | {"epochs": 1} | option).fit(*pairs(64), out=tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    harken.Seq2Seq(**SMALL | {"epochs": 1}).fit(*pairs(64), out=tmp_path / "run")  # as if nothing had been there
+
+
 def test_learning_rate_schedules() -> None:
     cosine = learning_rate_factor("cosine", 100, 0.1)
     rates = [cosine(step) for step in range(100)]

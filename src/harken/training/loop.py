@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harken.errors import ConfigError
 from harken.training.callbacks import Examples, History, Interrupted, Resume, Stop
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def run_loop(
 ) -> bool:
     """Let Lightning turn the loop; True when somebody interrupted it."""
     import lightning.pytorch as pl
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.callbacks import EarlyStopping
 
     options = module.run_config.training
@@ -69,20 +71,24 @@ def run_loop(
     callbacks.append(stop)
     if out is not None:
         callbacks.append(Resume(out / "resume.ckpt", options.checkpoint_minutes))
-    trainer = pl.Trainer(
-        max_epochs=options.epochs,
-        accelerator=options.accelerator,
-        devices=options.devices,
-        precision=options.precision,  # type: ignore[arg-type]  # Lightning checks it
-        gradient_clip_val=options.clip_norm or None,
-        logger=_logger(options.logger, out),
-        callbacks=callbacks,
-        default_root_dir=out,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=show is not None and os.isatty(2),
-        num_sanity_val_steps=0,
-    )
+    try:
+        trainer = pl.Trainer(
+            max_epochs=options.epochs,
+            accelerator=options.accelerator,
+            devices=options.devices,
+            precision=options.precision,  # type: ignore[arg-type]  # Lightning checks it
+            gradient_clip_val=options.clip_norm or None,
+            logger=_logger(options.logger, out),
+            callbacks=callbacks,
+            default_root_dir=out,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=show is not None and os.isatty(2),
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, ModuleNotFoundError, ValueError, TypeError, RuntimeError) as error:
+        asked = ", ".join(f"{n}={getattr(options, n)}" for n in ("accelerator", "devices", "precision", "logger"))
+        raise ConfigError(f"Lightning refuses {asked}: {_sentence(error)}") from error
     checkpoint = str(out / "resume.ckpt") if resume and out is not None else None
     with _sigint(stop):
         try:
@@ -98,6 +104,11 @@ def run_loop(
                 raise
             return True
     return False
+
+
+def _sentence(error: Exception) -> str:
+    """The first sentence of what another library says, on one line."""
+    return " ".join(str(error).split()).partition(". ")[0]
 
 
 @contextmanager

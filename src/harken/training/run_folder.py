@@ -23,6 +23,8 @@ from harken.training.curves import draw_curves
 _FINAL = {"bundle", "resume.ckpt", "metrics.json", "history.csv", "curves.png", "config.yaml", "logs"}
 _HALF_WRITTEN = {".bundle.new", ".bundle.old", "resume.tmp", "metrics.json.tmp", "history.tmp", "config.yaml.tmp"}
 OURS = _FINAL | _HALF_WRITTEN
+_ONLY_BEGUN = _HALF_WRITTEN - {".bundle.new", ".bundle.old"} | {"config.yaml"}
+"""What a run leaves that failed before its first step: nothing that anybody would miss."""
 
 RESUMABLE = {"train", "show_examples", "accelerator", "logger", "checkpoint_minutes", "epochs"}
 """Options that a resumed run may change. More epochs re-plan the cosine schedule from the step that is reached."""
@@ -48,7 +50,7 @@ def prepare_folder(out: Path, config: RunConfig, *, resume: bool, overwrite: boo
                         f"{name} was {old!r} when {out} began and is {new!r} now: "
                         "resume with the same options, or start anew with --overwrite"
                     )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(p.name not in _ONLY_BEGUN for p in out.iterdir())):
         if not overwrite:
             raise UsageError(
                 f"{out} is not empty: "

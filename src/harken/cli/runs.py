@@ -1,0 +1,27 @@
+"""Opening a saved run with the options that were typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harken.cli.output import working
+
+if TYPE_CHECKING:
+    from harken.estimators import Seq2Seq
+
+
+def open_run(run: Path, options: Mapping[str, Any]) -> Seq2Seq:
+    """The fitted estimator of a run folder or its bundle; typed options win over those it was trained with.
+
+    Raises:
+        BundleError: there is no bundle, or not a whole one.
+        ConfigError: an option has a value that it does not take.
+    """
+    with working(f"Opening {run}"):
+        from harken.estimators import load
+
+        estimator = load(run)
+        estimator.config = estimator.config.override(**options)
+    return estimator

@@ -1,0 +1,90 @@
+"""The texts that a verb is asked about: typed, in a file, or on standard input one per line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from harken.cli.output import say
+from harken.config import DataConfig
+from harken.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from harken.data.sources import Pairs
+
+
+def read_texts(typed: list[str] | None, data: str | None, config: DataConfig) -> Pairs:
+    """Rows to answer; ``targets`` of the result are not looked at.
+
+    Raises:
+        UsageError: no text at all, texts in two places, or a typed text that is empty or not UTF-8.
+        DataError: what `read_pairs` finds wrong with the rows.
+    """
+    from harken.data.sources import read_pairs
+
+    if typed and data:
+        raise UsageError("texts were typed and --data was given: leave one of them out")
+    if data:
+        pairs = read_pairs(data, config, require_target=False)
+    else:
+        lines = _checked(typed) if typed else _standard_input()
+        alone = config.model_copy(update={"key": None})  # such texts have no columns beside themselves
+        try:
+            pairs = read_pairs({config.source: lines}, alone, require_target=False)
+        except DataError as error:
+            place = "the typed texts" if typed else "standard input"
+            raise DataError(str(error).replace("the table", place, 1)) from None
+    warn_of_skipped(pairs)
+    empty = sum(not source for source in pairs.sources)
+    if empty:
+        say(f"warning: empty texts: {empty} of {len(pairs.sources)}; each gets the model's answer to nothing")
+    return pairs
+
+
+def warn_of_skipped(pairs: Pairs) -> None:
+    """Say how many rows ``--skip-bad-rows`` left out."""
+    if pairs.skipped:
+        say(f"warning: rows that cannot be read and were skipped: {pairs.skipped}")
+
+
+def check_known(tokenizer: Any, texts: list[str], strict: bool) -> None:
+    """Warn of pieces that the tokenizer has never seen.
+
+    Raises:
+        DataError: there are some and ``strict`` was asked for.
+    """
+    pieces: dict[str, None] = {}  # a set that remembers the order
+    rows = 0
+    for text in texts:
+        unknown = tokenizer.unknown(text)
+        pieces |= dict.fromkeys(unknown)
+        rows += bool(unknown)
+    if not pieces:
+        return
+    some = ", ".join(repr(piece) for piece in list(pieces)[:8]) + (", …" if len(pieces) > 8 else "")
+    sentence = f"texts with something that training never showed: {rows} of {len(texts)} ({some})"
+    if strict:
+        raise DataError(f"{sentence}: leave --strict out to read it as unknown")
+    say(f"warning: {sentence}; it is read as unknown")
+
+
+def _checked(typed: list[str]) -> list[str]:
+    for number, text in enumerate(typed, start=1):
+        if not text.strip():
+            raise UsageError(f"text {number} is empty ({text!r}): type something to answer")
+        if any("\ud800" <= character <= "\udfff" for character in text):  # how Python shows bytes it cannot read
+            raise UsageError(f"text {number} ({text!r}) is not UTF-8: check the terminal's encoding")
+    return typed
+
+
+def _standard_input() -> list[str]:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("there is nothing to answer: type texts, give --data FILE, or pipe lines in")
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"line {line} of standard input is not UTF-8: convert it with iconv -t UTF-8") from None
+    if not text:
+        raise DataError("standard input is empty: pipe in one text per line")
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]  # not at U+2028 and its like

@@ -1,0 +1,128 @@
+"""``harken train``: a file of rows in, a run folder with a trained model out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harken.cli.options import Debug, Json, fields, takes
+from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, say, show, working
+from harken.cli.texts import warn_of_skipped
+from harken.config import RunConfig
+from harken.errors import UsageError
+
+EXAMPLE = "harken train pairs.txt --epochs 5 --out runs/mine"
+
+
+@takes(*(name for name in fields() if name != "train"))  # its option is the argument DATA
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help=fields()["train"].description, show_default=False),
+    ] = None,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the run. Default: runs/ and the data file's name."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML file of options, as --print-config prints it.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.OPTION=VALUE", help="Change one option of the file; may be repeated."),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print all options with their values and help, and stop.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+    options: dict[str, Any],
+) -> None:
+    """Train a model on a file of rows. Options win over --set, and --set over --config."""
+    if data is not None:
+        options["train"] = data
+    if resume and overwrite:
+        raise UsageError("--resume goes on with a run and --overwrite replaces it: leave one of them out")
+    if out is None and data is not None:
+        out = _folder(data)
+    settings = assemble(_base(config, out, resume), assignments or [], options)
+    if print_config:
+        print(settings.to_yaml(), end="")
+        return
+    if settings.data.train is None:
+        raise UsageError("there are no rows to train on: name a file, as in harken train pairs.csv")
+    if out is None:
+        out = _folder(settings.data.train)
+    with chatter_aside(as_json):
+        _fit(settings, out, resume=resume, overwrite=overwrite)
+    if not _first_process():
+        return  # with --devices 2 or more Lightning runs this program once for each; one speaks
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    if as_json:
+        print_json({"out": out, **metrics})
+    else:
+        found = {f"validation {name}": value for name, value in (metrics.pop("validation") or {}).items()}
+        print_metrics({name: value for name, value in (found | metrics).items() if name != "interrupted"})
+    if metrics["interrupted"]:
+        say(f"interrupted: {out} holds the best model so far; harken train --resume --out {out} goes on")
+        raise typer.Exit(INTERRUPTED)
+    say(f"the model is in {out / 'bundle'}, how it learned in metrics.json, history.csv and curves.png beside it")
+
+
+def assemble(base: RunConfig, assignments: Sequence[str], options: Mapping[str, Any]) -> RunConfig:
+    """Defaults < file < ``--set`` < typed options."""
+    return base.override(assignments, **options)
+
+
+def _base(config: Path | None, out: Path | None, resume: bool) -> RunConfig:
+    """The file that the options start from: the one that was named, or the resumed run's own."""
+    if config is not None:
+        return RunConfig.from_yaml(_text(config, f"--config {config}"))
+    if not resume:
+        return RunConfig()
+    if out is None:
+        raise UsageError("--resume needs the run's folder: add --out FOLDER")
+    return RunConfig.from_yaml(_text(out / "config.yaml", f"--resume: {out} holds no run, as its config.yaml"))
+
+
+def _folder(data: str) -> Path:
+    """Where the run of a data file goes when nobody says."""
+    return Path("runs") / (Path(data).name.split(".")[0] or "run")
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read ({(error.strerror or str(error)).lower()})") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} is not a text file in UTF-8") from None
+
+
+def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Read the rows and train on them."""
+    from harken.data.sources import read_pairs
+    from harken.estimators import Seq2Seq
+
+    with working(f"Reading {config.data.train}"):
+        pairs = read_pairs(str(config.data.train), config.data)
+        held_out = config.data.validation
+        validation = read_pairs(held_out, config.data) if isinstance(held_out, str) else None
+    warn_of_skipped(pairs)
+    if validation is not None:
+        warn_of_skipped(validation)
+    estimator = Seq2Seq.from_config(config)
+    estimator.fit_pairs(pairs, validation=validation, out=out, resume=resume, overwrite=overwrite, show=show)
+
+
+def _first_process() -> bool:
+    from harken.training.loop import is_first_process
+
+    return is_first_process()

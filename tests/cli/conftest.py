@@ -1,0 +1,131 @@
+"""A tiny trained run, and a way to call the command line as a user does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from harken.cli import main
+
+TINY = (
+    *("--source", "question", "--target", "answer"),
+    *("--hidden-size", "8", "--embedding-size", "4", "--epochs", "1", "--show-examples", "2"),
+)
+
+DECODING = (
+    ("--decoder", "greedy"),
+    ("--decoder", "beam"),
+    ("--decoder", "beam", "--beam-size", "2"),
+    ("--decoder", "beam", "--length-penalty", "0"),
+    ("--decoder", "sample", "--seed", "7"),
+    ("--decoder", "sample", "--temperature", "0.5"),
+    ("--max-length", "3"),
+)
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one object on standard output: fails if anything else is there."""
+        return json.loads(self.out)
+
+    @property
+    def sentence(self) -> str:
+        """The error: one line, no traceback."""
+        lines = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+@pytest.fixture
+def harken(capsys, monkeypatch):
+    """Run a command line in this process; ``stdin`` is text or bytes that is piped in."""
+
+    def run(*arguments: object, stdin: str | bytes | None = None) -> Result:
+        if stdin is not None:
+            content = stdin.encode() if isinstance(stdin, str) else stdin
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Run a command line in a process of its own, with pipes on all sides."""
+
+    def popen(*arguments: object, **keywords: Any) -> subprocess.Popen[str]:
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        program = "import sys; from harken.cli import main; sys.exit(main())"
+        command = [sys.executable, "-c", program, *map(str, arguments)]
+        return subprocess.Popen(command, text=True, **(pipes | keywords))
+
+    return popen
+
+
+def write_pairs(path: Path, rows: int = 60) -> Path:
+    """Digits to be written backwards, in columns id, question, answer."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "question", "answer"])
+        writer.writerows([f"r{n}", str(1000 + 37 * n), str(1000 + 37 * n)[::-1]] for n in range(rows))
+    return path
+
+
+def train_tiny(folder: Path, *options: str) -> Path:
+    """A run in ``folder``/run; what it prints is thrown away."""
+    pairs, out = write_pairs(folder / "pairs.csv"), folder / "run"
+    kept = sys.stdout, sys.stderr
+    with Path(os.devnull).open("w") as nowhere:
+        sys.stdout = nowhere
+        try:
+            code = main(["train", str(pairs), *TINY, *options, "--out", str(out)])
+        finally:
+            sys.stdout, sys.stderr = kept
+    assert code == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A trained attention model; tests read it and change nothing."""
+    return train_tiny(tmp_path_factory.mktemp("attention"))
+
+
+@pytest.fixture(scope="session")
+def plain_run(tmp_path_factory):
+    """A trained model without attention."""
+    return train_tiny(tmp_path_factory.mktemp("plain"), "--kind", "plain")
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A fresh file of pairs."""
+    return write_pairs(tmp_path / "pairs.csv")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Options that train on `pairs` in a second."""
+    return TINY
+
+
+@pytest.fixture(params=DECODING, ids=" ".join)
+def decoding(request):
+    """Options for each way of reading answers off a model."""
+    return request.param

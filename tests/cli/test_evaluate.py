@@ -1,0 +1,76 @@
+"""harken.cli.evaluate: the numbers that the estimator gives, for people and for machines."""
+
+import json
+import shutil
+
+import pytest
+
+import harken as library
+
+
+@pytest.fixture
+def truth(run):
+    """What the library says about the same rows."""
+    pairs = library.read_pairs(str(run.parent / "pairs.csv"), library.load(run).config.data)
+    return library.load(run).evaluate(pairs.sources, pairs.targets)
+
+
+def test_json_has_the_estimators_numbers(harken, run, truth):
+    result = harken("evaluate", run, "--data", run.parent / "pairs.csv", "--json")
+    assert result.code == 0, result.err
+    assert {name: result.json[name] for name in truth} == pytest.approx(truth)
+    assert result.json["rows"] == 60
+    assert result.json["skipped"] == 0
+
+
+def test_the_table_has_the_same(harken, run, truth):
+    out = harken("evaluate", run, "--data", run.parent / "pairs.csv").out
+    assert f"{truth['exact_match']:.2%}" in out
+    assert f"{truth['loss']:.4g}" in out
+
+
+def test_the_bundle_folder_works_too(harken, run):
+    assert harken("evaluate", run / "bundle", "--data", run.parent / "pairs.csv").code == 0
+
+
+def test_every_way_of_decoding(harken, run, decoding):
+    result = harken("evaluate", run, "--data", run.parent / "pairs.csv", *decoding, "--json")
+    assert result.code == 0, result.err
+    assert result.json["rows"] == 60
+
+
+def test_columns_of_another_name(harken, run, tmp_path):
+    (tmp_path / "test.csv").write_text("q,a\n1037,7301\n")
+    arguments = ["--data", tmp_path / "test.csv", "--source", "q", "--target", "a", "--json"]
+    assert harken("evaluate", run, *arguments).json["rows"] == 1
+
+
+def test_rows_without_answers_are_refused_or_skipped(harken, run, tmp_path):
+    (tmp_path / "test.csv").write_text("question,answer\n1037,7301\n1074,\n")
+    result = harken("evaluate", run, "--data", tmp_path / "test.csv")
+    assert result.code == 1
+    assert "row" in result.sentence
+    skipped = harken("evaluate", run, "--data", tmp_path / "test.csv", "--skip-bad-rows", "--json")
+    assert (skipped.json["rows"], skipped.json["skipped"]) == (1, 1)
+    assert "were skipped: 1\n" in skipped.err
+
+
+def test_a_tampered_bundle_is_refused(harken, run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run / "bundle", copy)
+    weights = copy / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    result = harken("evaluate", copy, "--data", run.parent / "pairs.csv")
+    assert result.code == 1
+    assert "weights.safetensors" in result.sentence
+
+
+def test_a_bundle_of_another_task_is_refused(harken, run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run / "bundle", copy)
+    manifest = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps(manifest | {"task": "classify"}))
+    for verb, *rest in (["evaluate", "--data", run.parent / "pairs.csv"], ["explain", "1"], ["predict", "1"]):
+        result = harken(verb, copy, *rest)
+        assert result.code == 1
+        assert "classify" in result.sentence

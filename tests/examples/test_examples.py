@@ -1,0 +1,56 @@
+"""Every example runs, in its --quick spelling, as a person would run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+LIMIT = 30.0  # processor seconds: three times what --quick promises on a quiet machine, for one that is not
+
+
+def run(script: Path, *arguments: str, folder: Path) -> str:
+    environment = {**os.environ, "MPLBACKEND": "Agg", "TMPDIR": str(folder)}
+    result = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_quick(script, tmp_path):
+    before = time.perf_counter()
+    processor = os.times()
+    output = run(script, "--quick", folder=tmp_path)
+    after = os.times()
+    busy = after.children_user + after.children_system - processor.children_user - processor.children_system
+    assert "exact match" in output or " acc" in output
+    # Processor seconds: what the example itself costs, whatever else the machine does meanwhile.
+    assert busy < LIMIT, (
+        f"{script.name} --quick took {busy:.1f} processor seconds, {time.perf_counter() - before:.1f} in all"
+    )
+
+
+def test_own_pairs_takes_a_table(tmp_path):
+    table = tmp_path / "pairs.tsv"
+    lines = [f"{number}\t{'odd' if number % 2 else 'even'}" for number in range(200)]
+    table.write_text("\n".join(["number\tparity", *lines]) + "\n")
+    output = run(
+        EXAMPLES / "own_pairs.py", "--quick", "--data", str(table), "--source", "number", "--target", "parity",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert "exact match on all rows" in output
+
+
+def test_a_wrong_column_is_one_sentence(tmp_path):
+    table = tmp_path / "pairs.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(AssertionError, match="typed"):
+        run(EXAMPLES / "own_pairs.py", "--data", str(table), folder=tmp_path)
