@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
-LIMIT = 30.0  # processor seconds: three times what --quick promises on a quiet machine, for one that is not
+LIMIT = 20.0  # processor seconds: twice what --quick promises, for a machine that is slow or shared
 
 
 def run(script: Path, *arguments: str, folder: Path) -> str:
-    environment = {**os.environ, "MPLBACKEND": "Agg", "TMPDIR": str(folder)}
+    threads = {"OMP_NUM_THREADS": "1"}  # two would only wait for each other on a machine that runs other tests
+    environment = {**os.environ, **threads, "MPLBACKEND": "Agg", "TMPDIR": str(folder)}
     result = subprocess.run(
         [sys.executable, str(script), *arguments],
         cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
@@ -31,7 +33,9 @@ def test_quick(script, tmp_path):
     output = run(script, "--quick", folder=tmp_path)
     after = os.times()
     busy = after.children_user + after.children_system - processor.children_user - processor.children_system
-    assert "exact match" in output or " acc" in output
+    reached = re.findall(r"exact match.*?([\d.]+)%", output)
+    assert reached, "it says how good it is"
+    assert float(reached[-1]) > 50, "and it learns, even in its few seconds"
     # Processor seconds: what the example itself costs, whatever else the machine does meanwhile.
     assert busy < LIMIT, (
         f"{script.name} --quick took {busy:.1f} processor seconds, {time.perf_counter() - before:.1f} in all"

@@ -1,0 +1,156 @@
+"""Dates and sums: how often harken is right, how soon, and how soon its peers are.
+
+Dates: 45,000 pairs to learn from, 5,000 held out; embedding 16, hidden 256, batch 128, clipping at 5, source reversed.
+The same file is learned by (a) the NumPy implementation of `examples/numpy_dates.py` and (b) a plain PyTorch loop as
+tutorials write it, `peers/tutorial_dates.py`. Sums: the same command on another file.
+
+Seconds are of training, in one process a run, one after the other; answering the held-out rows to know how good an
+epoch was is not counted, nor are imports and reading the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.harness import ROOT, Row, Run, Store, Values, claim, main, run_script
+
+VERSION = 1
+KINDS = ("plain", "peeky", "attention")
+GOAL = 0.999
+SUMS: Values = {}  # options of harken for the sums, beyond its defaults
+EPOCHS = 2  # of the claim, and of harken in the race
+RACE: dict[str, tuple[str, ...]] = {  # who runs, and how; each with the settings that serve it best
+    "harken": ("benchmarks/train_once.py", "--purpose", "race", "--epochs", str(EPOCHS)),
+    "PyTorch loop": ("benchmarks/peers/tutorial_dates.py", "--epochs", "4", "--until", str(GOAL)),
+    "NumPy": ("examples/numpy_dates.py", "--epochs", "5", "--until", str(GOAL), "--data", "{dates}"),
+}
+
+
+def benchmark(store: Store, quick: bool) -> list[Row]:
+    """All of it; quick: one seed, and curves of few epochs."""
+    return [*score(store, range(1 if quick else 5)), *race(store, range(1 if quick else 3)),
+            *curves(store, 2 if quick else 10), *addition(store, 5 if quick else 20)]  # fmt: skip
+
+
+def score(store: Store, seeds: Sequence[int]) -> list[Row]:
+    """The claim: attention is right on 99.9% of the held-out rows after two epochs."""
+    runs = [train(store, "score", "dates", "attention", EPOCHS, seed) for seed in seeds]
+    return [
+        claim(
+            f"dates: {which}, exact match after {EPOCHS} epochs",
+            [run.value[name] for run in runs],
+            GOAL,
+            "share",
+            runs=runs,
+        )
+        for name, which in (("exact_match", "5,000 held-out rows"), ("unseen_exact_match", "3,595 rows never seen"))
+    ]
+
+
+def race(store: Store, seeds: Sequence[int]) -> list[Row]:
+    """Seconds until 99.9% of the held-out rows are right, on each side, one after the other."""
+    runs: dict[str, list[Run]] = {name: [] for name in RACE}
+    for seed in seeds:
+        for name, command in RACE.items():
+            if name == "NumPy" and seed != seeds[0]:
+                continue  # minutes a run, and its time hardly varies
+            runs[name].append(store.measure(f"race: {name}", {"command": " ".join(command)}, seed, _run(command, seed)))
+    seconds = {name: [_seconds_to(GOAL, run.value) for run in mine] for name, mine in runs.items()}
+    rows = [claim(f"dates: {name}, until {GOAL:.1%}", seconds[name], None, "s", runs=runs[name]) for name in RACE]
+    rows += [
+        claim(f"dates: {name}, an epoch", [_epoch(run.value) for run in runs[name]], None, "s", runs=runs[name])
+        for name in RACE
+    ]
+    for peer, goal in (("NumPy", 4.0), ("PyTorch loop", 2.0)):
+        ratio = _ratio(seconds[peer], seconds["harken"])
+        rows.append(claim(f"dates: times faster than {peer}, until {GOAL:.1%}", [ratio], goal, "×", runs=runs[peer]))
+    return rows
+
+
+def curves(store: Store, epochs: int) -> list[Row]:
+    """Held-out exact match after every epoch, of the three kinds; drawn in one picture."""
+    runs = {kind: train(store, "curve", "dates", kind, epochs, 0) for kind in KINDS}
+    draw({kind: [epoch["exact_match"] for epoch in run.value["epochs"]] for kind, run in runs.items()}, store)
+    return [
+        claim(
+            f"dates: {kind}, exact match after {epochs} epochs",
+            [run.value["epochs"][-1]["exact_match"]], None, "share", runs=[run],
+        )
+        for kind, run in runs.items()
+    ]  # fmt: skip
+
+
+def addition(store: Store, epochs: int) -> list[Row]:
+    """The other file through the same command."""
+    runs = {kind: train(store, "score", "addition", kind, epochs, 0, SUMS) for kind in ("peeky", "attention")}
+    best = max(runs.values(), key=lambda run: run.value["exact_match"])
+    rows = [
+        claim(f"sums: {kind}, exact match after {epochs} epochs", [run.value["exact_match"]], None, "share", runs=[run])
+        for kind, run in runs.items()
+    ]
+    rows.append(claim("sums: the better of the two", [best.value["exact_match"]], 0.95, "share", runs=[best]))
+    rows += [
+        claim(f"sums: {kind}, {epochs} epochs", [run.value["epochs"][-1]["seconds"]], None, "s", runs=[run])
+        for kind, run in runs.items()
+    ]
+    return rows
+
+
+def train(
+    store: Store, purpose: str, data: str, kind: str, epochs: int, seed: int, options: Mapping[str, Any] | None = None
+) -> Run:
+    """One training of harken, measured once."""
+    settings: Values = {"data": data, "kind": kind, "epochs": epochs}
+    command = ["benchmarks/train_once.py", "--purpose", purpose]
+    command += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    command += [word for name, value in (options or {}).items() for word in ("--set", f"{name}={json.dumps(value)}")]
+    return store.measure(purpose, settings | dict(options or {}), seed, _run(command, seed))
+
+
+def draw(matches: dict[str, list[float]], store: Store) -> None:
+    """One line per kind, beside the results."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for (kind, values), marker in zip(matches.items(), "os^", strict=True):
+        axes.plot(range(1, len(values) + 1), values, marker=marker, label=kind)
+    axes.set(xlabel="epoch", ylabel="exact match on 5,000 held-out rows", ylim=(-0.02, 1.02), title="Rewriting dates")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    store.path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(store.path.with_name("dates_curves.png"), dpi=150)
+    plt.close(figure)
+
+
+def _run(command: Sequence[str], seed: int):
+    from benchmarks.pairs import FILES
+
+    words = [word.replace("{dates}", str(FILES["dates"])) for word in command]
+    return lambda: run_script(ROOT / words[0], *words[1:], "--seed", str(seed))
+
+
+def _seconds_to(goal: float, report: Values) -> float | None:
+    """Seconds at the end of the first epoch that reaches the goal."""
+    return next((epoch["seconds"] for epoch in report["epochs"] if epoch["exact_match"] >= goal), None)
+
+
+def _epoch(report: Values) -> float:
+    return report["epochs"][-1]["seconds"] / len(report["epochs"])
+
+
+def _ratio(peer: Sequence[float | None], ours: Sequence[float | None]) -> float | None:
+    """Mean over mean; None when a side did not get there."""
+    known = [[value for value in side if value is not None] for side in (peer, ours)]
+    if len(known[0]) < len(peer) or len(known[1]) < len(ours):
+        return None
+    return (sum(known[0]) / len(known[0])) / (sum(known[1]) / len(known[1]))
+
+
+if __name__ == "__main__":
+    main("dates", VERSION, benchmark)

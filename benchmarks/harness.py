@@ -1,0 +1,218 @@
+"""What the benchmarks share: runs that are kept, rows that state a claim, and the table that they make.
+
+A *run* is one thing measured once: a name, its settings, a seed, and the values that came out. It is appended
+to `benchmarks/results/NAME.json` as soon as it is finished, so that a benchmark that is started again goes on
+where it was stopped. A *row* is one claim, computed from runs. `--quick` keeps its runs apart, and starts
+from none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+Values = dict[str, Any]
+
+
+class Row(TypedDict):
+    """One claim. `goal` and `holds` are None where a number is only reported."""
+
+    claim: str
+    value: float | None
+    goal: float | None
+    holds: bool | None
+    unit: str
+    seeds: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One thing, measured once."""
+
+    name: str
+    settings: Values
+    seed: int
+    value: Values
+    seconds: float  # wall clock of the whole run, imports and reading included; what a claim counts is in `value`
+    version: int
+    commit: str
+    machine: str
+    load: float  # of the minute before the run: a busy machine makes CPU timings worthless
+    stale: bool = False
+
+
+@dataclass
+class Store:
+    """The finished runs of one benchmark, in a file.
+
+    `version` is the benchmark's own: raise it when the benchmark measures something else than before, and the
+    runs of older versions are marked stale: kept, and never used again.
+    """
+
+    path: Path
+    version: int
+    runs: list[Run] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: Path, version: int) -> Store:
+        """Read the file, if there is one, and mark what an older benchmark measured."""
+        store = cls(path, version)
+        if path.exists():
+            content = json.loads(path.read_text())
+            for run in content["runs"]:
+                store.runs.append(Run(**{**run, "stale": run["stale"] or run["version"] != version}))
+            store.rows = content["rows"]
+        return store
+
+    def find(self, name: str, settings: Values, seed: int) -> Run | None:
+        """The run that was made with these settings and this seed, if it is finished and not stale."""
+        key = (name, settings, seed)
+        return next((r for r in self.runs if not r.stale and (r.name, r.settings, r.seed) == key), None)
+
+    def measure(self, name: str, settings: Values, seed: int, action: Callable[[], Values]) -> Run:
+        """Do `action` and append what it returns; or return what it returned before."""
+        known = self.find(name, settings, seed)
+        if known is not None:
+            print(f"  {name} {_spell(settings)} seed {seed}: measured before, at {known.commit}", flush=True)
+            return known
+        load, start = os.getloadavg()[0], time.perf_counter()
+        print(f"  {name} {_spell(settings)} seed {seed} (load {load:.2f}) …", end="", flush=True)
+        value = action()
+        seconds = time.perf_counter() - start
+        run = Run(name, settings, seed, value, seconds, self.version, commit(), machine(), load)
+        self.runs.append(run)
+        self.save()
+        print(f" {seconds:.1f} s", flush=True)
+        return run
+
+    def save(self) -> None:
+        """Write beside and rename: a benchmark that is killed here loses nothing."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_suffix(".writing")
+        content = {"runs": [asdict(run) for run in self.runs], "rows": self.rows}
+        beside.write_text(json.dumps(content, indent=1) + "\n")
+        beside.replace(self.path)
+
+
+def claim(
+    text: str,
+    values: Iterable[float | None],
+    goal: float | None,
+    unit: str,
+    *,
+    at_most: bool = False,
+    runs: Iterable[Run] = (),
+) -> Row:
+    """The row for the mean of `values`, one per seed; one that was never reached (None) fails the claim."""
+    known = list(values)
+    reached = [value for value in known if value is not None]
+    mean = statistics.fmean(reached) if reached and len(reached) == len(known) else None
+    holds = None if goal is None else mean is not None and (mean <= goal if at_most else mean >= goal)
+    return Row(
+        claim=text,
+        value=mean,
+        goal=goal,
+        holds=holds,
+        unit=unit,
+        seeds=len(known),
+        seconds=sum(run.seconds for run in runs),
+    )
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as a Markdown table, which reads well in a terminal too."""
+    cells = [("claim", "value", "goal", "holds", "seeds", "seconds"), *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def run_script(*arguments: str | Path) -> Values:
+    """Run a Python script in a process of its own, with the default number of threads; returns its `--json`.
+
+    Both sides of a comparison are started here, so that neither inherits what the other left in memory.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "OPENBLAS_"))
+    }
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, *map(str, arguments), "--json", str(report)]
+        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise SystemExit(f"\n{' '.join(command)} failed:\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
+        return json.loads(report.read_text())
+
+
+def main(name: str, version: int, benchmark: Callable[[Store, bool], list[Row]]) -> None:
+    """The command line of a benchmark: measure what is missing, print the table, keep it."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=sys.modules["__main__"].__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="one seed, a few minutes; kept apart from the full results"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows of the table here too")
+    options = parser.parse_args()
+    path = RESULTS / "quick" / f"{name}.json" if options.quick else RESULTS / f"{name}.json"
+    if options.quick:
+        path.unlink(missing_ok=True)
+    print(f"{name} on {machine()}, commit {commit()}", flush=True)
+    store = Store.open(path, version)
+    store.rows = benchmark(store, options.quick)
+    store.save()
+    print(f"\n{table(store.rows)}\n")
+    if options.json:
+        options.json.write_text(json.dumps(store.rows, indent=1) + "\n")
+
+
+def commit() -> str:
+    """The commit that is measured, with a + when code that is measured differs from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "src", "examples", "benchmarks/*.py", "constraints.txt")
+    return (git("rev-parse", "--short=10", "HEAD") or "unknown") + ("+" if changed else "")
+
+
+def machine() -> str:
+    """Processor and number of cores."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _spell(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    holds = {None: "", True: "yes", False: "NO"}[row["holds"]]
+    value, goal = (_number(row[name], row["unit"]) for name in ("value", "goal"))
+    missing = "not reached" if row["value"] is None else value
+    return row["claim"], missing, goal, holds, str(row["seeds"]), f"{row['seconds']:.0f}"
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value * 100:.2f}%" if unit == "share" else f"{value:.3g} {unit}"
