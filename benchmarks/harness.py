@@ -38,6 +38,7 @@ class Row(TypedDict):
     unit: str
     seeds: int
     seconds: float
+    spread: float | None  # standard deviation over the seeds; None with one seed
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def claim(
         unit=unit,
         seeds=len(known),
         seconds=sum(run.seconds for run in runs),
+        spread=statistics.stdev(reached) if mean is not None and len(reached) > 1 else None,
     )
 
 
@@ -209,6 +211,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     holds = {None: "", True: "yes", False: "NO"}[row["holds"]]
     value, goal = (_number(row[name], row["unit"]) for name in ("value", "goal"))
     missing = "not reached" if row["value"] is None else value
+    if row["spread"] is not None:
+        missing += f" ± {_number(row['spread'], row['unit'])}"
     return row["claim"], missing, goal, holds, str(row["seeds"]), f"{row['seconds']:.0f}"
 
 

@@ -63,7 +63,7 @@ def main() -> None:
     for row in history:
         spent += row["train_seconds"]
         epochs.append({"epoch": int(row["epoch"]), "exact_match": row["exact_match"], "seconds": spent})
-    report: dict[str, Any] = {"epochs": epochs}
+    report: dict[str, Any] = {"epochs": epochs, "parameters": sum(p.numel() for p in model.model.parameters())}
     if options.purpose == "score":
         report["exact_match"] = model.evaluate(test.sources, test.targets)["exact_match"]
         report["unseen_exact_match"] = model.evaluate(unseen.sources, unseen.targets)["exact_match"]

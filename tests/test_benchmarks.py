@@ -83,7 +83,7 @@ def test_runs_of_an_older_benchmark_are_stale(harness, store):
 )
 def test_a_claim(harness, values, goal, at_most, value, holds):
     row = harness.claim("something", values, goal, "s", at_most=at_most)
-    assert list(row) == ["claim", "value", "goal", "holds", "unit", "seeds", "seconds"]
+    assert list(row) == ["claim", "value", "goal", "holds", "unit", "seeds", "seconds", "spread"]
     assert row["value"] == (None if value is None else pytest.approx(value))
     assert row["holds"] is holds
     assert row["seeds"] == len(values)
