@@ -53,7 +53,7 @@ class Run:
     version: int
     commit: str
     machine: str
-    load: float  # of the minute before the run: a busy machine makes CPU timings worthless
+    busy: float  # share of the processor that others used in the second before: it makes CPU timings worthless
     stale: bool = False
 
 
@@ -82,9 +82,9 @@ class Store:
         return store
 
     def find(self, name: str, settings: Values, seed: int) -> Run | None:
-        """The run that was made with these settings and this seed, if it is finished and not stale."""
-        key = (name, settings, seed)
-        return next((r for r in self.runs if not r.stale and (r.name, r.settings, r.seed) == key), None)
+        """The run that was made with these settings and this seed on this machine, if it is finished and not stale."""
+        key = (name, settings, seed, machine())
+        return next((r for r in self.runs if not r.stale and (r.name, r.settings, r.seed, r.machine) == key), None)
 
     def measure(self, name: str, settings: Values, seed: int, action: Callable[[], Values]) -> Run:
         """Do `action` and append what it returns; or return what it returned before."""
@@ -92,11 +92,12 @@ class Store:
         if known is not None:
             print(f"  {name} {_spell(settings)} seed {seed}: measured before, at {known.commit}", flush=True)
             return known
-        load, start = os.getloadavg()[0], time.perf_counter()
-        print(f"  {name} {_spell(settings)} seed {seed} (load {load:.2f}) …", end="", flush=True)
+        others = busy()
+        start = time.perf_counter()
+        print(f"  {name} {_spell(settings)} seed {seed} (others {others:.0%}) …", end="", flush=True)
         value = action()
         seconds = time.perf_counter() - start
-        run = Run(name, settings, seed, value, seconds, self.version, commit(), machine(), load)
+        run = Run(name, settings, seed, value, seconds, self.version, commit(), machine(), others)
         self.runs.append(run)
         self.save()
         print(f" {seconds:.1f} s", flush=True)
@@ -118,12 +119,14 @@ def claim(
     unit: str,
     *,
     at_most: bool = False,
+    median: bool = False,
     runs: Iterable[Run] = (),
 ) -> Row:
-    """The row for the mean of `values`, one per seed; one that was never reached (None) fails the claim."""
+    """The row for the mean (or median) of `values`, one per seed; one that was never reached (None) fails the claim."""
     known = list(values)
     reached = [value for value in known if value is not None]
-    mean = statistics.fmean(reached) if reached and len(reached) == len(known) else None
+    middle = statistics.median if median else statistics.fmean
+    mean = middle(reached) if reached and len(reached) == len(known) else None
     holds = None if goal is None else mean is not None and (mean <= goal if at_most else mean >= goal)
     return Row(
         claim=text,
@@ -147,19 +150,21 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment without settings of threads, which would serve one side."""
+    kept = {n: v for n, v in os.environ.items() if not n.startswith(("OMP_", "MKL_", "OPENBLAS_", "MALLOC_"))}
+    return kept | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+
+
 def run_script(*arguments: str | Path) -> Values:
     """Run a Python script in a process of its own, with the default number of threads; returns its `--json`.
 
     Both sides of a comparison are started here, so that neither inherits what the other left in memory.
     """
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "OPENBLAS_"))
-    }
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, *map(str, arguments), "--json", str(report)]
-        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
         if result.returncode:
             raise SystemExit(f"\n{' '.join(command)} failed:\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
         return json.loads(report.read_text())
@@ -193,6 +198,21 @@ def commit() -> str:
 
     changed = git("status", "--porcelain", "--", "src", "examples", "benchmarks/*.py", "constraints.txt")
     return (git("rev-parse", "--short=10", "HEAD") or "unknown") + ("+" if changed else "")
+
+
+def busy(seconds: float = 1.0) -> float:
+    """Share of all processor time that was used while this process slept; 0 where the system does not tell."""
+
+    def ticks() -> tuple[int, int]:
+        first = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        return sum(map(int, first)), int(first[3]) + int(first[4])  # all, idle and waiting
+
+    if not Path("/proc/stat").exists():
+        return 0.0
+    total, idle = ticks()
+    time.sleep(seconds)
+    later, idler = ticks()
+    return 1 - (idler - idle) / max(1, later - total)
 
 
 def machine() -> str:

@@ -11,7 +11,7 @@ HEAD = """# Results
 
 Rendered by `python -m benchmarks.render` from the files in `results/`; do not edit.
 `make bench NAME=…` measures.
-Timings compare two sides that were measured in the same run on the same machine.
+Timings compare two sides that were measured turn by turn on the same machine.
 """
 
 
@@ -26,7 +26,9 @@ def _section(path: Path) -> str:
     stale = len(content["runs"]) - len(runs)
     lines = [f"## {path.stem}\n", table(content["rows"]) if content["rows"] else "Not finished yet.", ""]
     if runs:
-        lines.append(f"{len(runs)} runs; load before a run at most {max(run.load for run in runs):.1f}.")
+        lines.append(
+            f"{len(runs)} runs; others used at most {max(run.busy for run in runs):.0%} of the processor before a run."
+        )
         lines += [f"Machine: {name}." for name in sorted({run.machine for run in runs})]
         lines.append(f"Commits: {', '.join(sorted({run.commit for run in runs}))}.")
     if stale:

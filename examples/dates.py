@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 from harken import Seq2Seq
 from harken.config import DataConfig
 from harken.data.sources import read_pairs
+from harken.data.splits import split_by_hash
 from harken.data.synthetic import dates
 from harken.explain.heatmap import draw
 
@@ -40,17 +41,19 @@ def main(arguments: list[str] | None = None) -> float:
         sources, targets = pairs.sources[:rows], (pairs.targets or [])[:rows]
     else:
         sources, targets = dates(rows, seed=options.seed)
-    held_out = len(sources) // 10
+    # By a hash of the input: a date that occurs twice is learned or tested on, never both.
+    kept, held_out = split_by_hash([source.strip() for source in sources], 0.1)
+    unseen, answers = [sources[row] for row in held_out], [targets[row] for row in held_out]
     model = Seq2Seq(embedding_size=16, reverse_source=True, seed=options.seed, **size)
-    model.fit(sources[:-held_out], targets[:-held_out], out=out, show=print)  # a tenth of these chooses the epoch
+    # A tenth of what is kept chooses the epoch.
+    model.fit([sources[row] for row in kept], [targets[row] for row in kept], out=out, show=print)
 
-    unseen, answers = sources[-held_out:], targets[-held_out:]
     exact_match = model.score(unseen, answers)
-    print(f"\nexact match on {held_out:,} held-out dates: {exact_match:.2%}")
+    print(f"\nexact match on {len(unseen):,} held-out dates: {exact_match:.2%}")
     for decoder in ("greedy", "beam", "sample"):
         how = model.config.decoding.model_copy(update={"decoder": decoder})
         said = model.predict_with_probability(unseen[:1], decoding=how)
-        print(f"  {decoder}: {unseen[0]} → {said.texts[0]} (probability {said.probabilities[0]:.3f})")
+        print(f"  {decoder}: {unseen[0].strip()} → {said.texts[0]} (probability {said.probabilities[0]:.3f})")
 
     print(f"\n{model.summary().table()}")
     draw(model.explain(unseen[:1])[0], out / "map.png")

@@ -7,6 +7,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -77,6 +80,43 @@ def test_answers_come_in_the_order_asked_and_do_not_depend_on_company(fitted: ha
         alone = fitted.predict_with_probability([sources[i]])
         assert alone.texts[0] == together.texts[i]
         assert alone.probabilities[0] == pytest.approx(together.probabilities[i], rel=1e-4)
+
+
+def test_what_was_fitted_stays_until_the_next_fit() -> None:
+    model = harken.Seq2Seq(**OPTIONS | {"epochs": 1}).fit(*pairs(100))
+    sources, _ = pairs(30, seed=9)
+    before = model.predict_with_probability(sources)
+    assert model.set_params(reverse_source=True, strip=False, kind="plain").predict_with_probability(sources) == before
+    assert model.explain(sources[:1])[0].target == before.texts[0]
+
+
+def test_limits_are_those_of_today(fitted: harken.Seq2Seq) -> None:
+    long = harken.Seq2Seq.from_bundle(fitted.predictor.bundle).set_params(max_characters=4)
+    with pytest.raises(DataError, match=r"max_characters \(4\)"):
+        long.predict(["abcde"])
+    with pytest.raises(DataError, match=r"max_characters \(4\)"):
+        long.explain(["abcde"])
+    assert long.set_params(max_characters=5).predict(["abcde"]) == fitted.predict(["abcde"])
+
+
+@pytest.mark.parametrize("column", ["list", "pandas", "arrow", "numpy"])
+def test_any_column_goes_in_and_rows_stay_in_place(fitted: harken.Seq2Seq, column: str) -> None:
+    texts = ["abc", "fed", "a", "ccccc"]
+    made = {
+        "list": list,
+        "pandas": lambda t: pd.Series(t, index=[3, 2, 1, 0]),
+        "arrow": pa.array,
+        "numpy": np.array,
+    }[column](texts)
+    assert fitted.predict(made) == fitted.predict(texts)
+    assert [a.source for a in fitted.explain(made)] == texts
+    assert [a.target for a in fitted.explain(made)] == fitted.predict(texts)
+
+
+def test_white_space_around_a_text_is_ignored_and_spans_count_it(fitted: harken.Seq2Seq) -> None:
+    assert fitted.predict(["  abc "]) == fitted.predict(["abc"])
+    attention = fitted.explain(["  abc "])[0]
+    assert [attention.source[a:b] for a, b in attention.spans] == ["a", "b", "c"]
 
 
 def test_decoding_can_be_chosen_at_prediction(fitted: harken.Seq2Seq) -> None:

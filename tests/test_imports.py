@@ -11,8 +11,8 @@ import pytest
 SRC = Path(__file__).resolve().parent.parent / "src"
 
 ROOMS = (
-    "_version", "errors", "config", "data", "engine", "layers", "models", "bundle", "training", "explain", "deploy",
-    "estimators", "testing", "cli", "reference",
+    "_version", "errors", "files", "config", "data", "engine", "layers", "models", "bundle", "predictor", "training",
+    "explain", "deploy", "estimators", "testing", "cli", "reference",
 )  # fmt: skip
 NARROWER = {  # rooms that may see less than all that stands above them
     "_version": set(),

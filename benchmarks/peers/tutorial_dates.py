@@ -1,10 +1,10 @@
 """The peer: the same attention seq2seq, in plain PyTorch, the way tutorials write it.
 
 A packed encoder, a Python loop over target steps with attention in it, teacher forcing, a DataLoader with a
-collate function. It is written to do well: texts are encoded once, the output layer is applied to all steps
-at once, the learning rate follows PyTorch's one-cycle schedule (3e-3 at its peak), gradients are clipped, and
-decoding is batched. Sizes, batch, clipping, the reversed source and the split are the exercise's, as in
-`benchmarks/train_once.py`. It imports nothing of harken.
+collate function. It is written to do well: texts are encoded once, the output layer is applied to all steps at
+once, gradients are clipped, and decoding is batched. The learning rate is constant or follows PyTorch's one-cycle
+schedule; `benchmarks/dates.py` says which one races. Sizes, batch, clipping, the reversed source and the split are
+the exercise's, as in `benchmarks/train_once.py`. It imports nothing of harken.
 
 Seconds count training: not imports, not reading the file, and not answering the held-out rows after every epoch.
 """

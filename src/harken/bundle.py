@@ -74,7 +74,7 @@ class Bundle:
             BundleError: ``path`` holds files that are no bundle's, or the disk refuses; the old one stands.
         """
         home = Path(path).resolve()  # a link to a bundle keeps pointing at the newest one
-        _refuse_foreign(home)
+        refuse_foreign(home)
         new, old = _siblings(home)
         try:
             home.parent.mkdir(parents=True, exist_ok=True)
@@ -250,8 +250,12 @@ def _siblings(home: Path) -> tuple[Path, Path]:
     return home.parent / f".{home.name}.new", home.parent / f".{home.name}.old"
 
 
-def _refuse_foreign(home: Path) -> None:
-    """A bundle takes the place of a bundle, or of nothing: never of somebody's other files."""
+def refuse_foreign(home: Path) -> None:
+    """A bundle takes the place of a bundle, or of nothing: never of somebody's other files.
+
+    Raises:
+        BundleError: something else stands there.
+    """
     if not home.exists():
         return
     if not home.is_dir():
@@ -292,6 +296,8 @@ def _finish_swap(home: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove a bundle folder and nothing foreign with it, the manifest first: no half passes for a whole."""
+    if folder.is_symlink():  # somebody else's folder, and none of our files
+        folder.unlink()
     if not folder.exists():
         return
     for name in sorted(_own_files(), key=lambda name: name != MANIFEST):

@@ -42,6 +42,7 @@ class DataConfig(Section):
     validation: Fraction | str = Field(
         0.1, description="Rows to validate on: a file, or the fraction of the training rows to hold out."
     )
+    strip: bool = Field(True, description="Ignore white space around every text.")
     skip_bad_rows: bool = Field(
         False, description="Skip, and count, rows that cannot be read instead of stopping at the first."
     )
@@ -149,7 +150,7 @@ class DecodingConfig(Section):
     length_penalty: float = Field(1.0, ge=0, description="A hypothesis scores log-probability / length ** this.")
     temperature: float = Field(1.0, gt=0, description="Sampling: logits are divided by this.")
     max_length: int | None = Field(
-        None, ge=1, description="Longest answer in tokens; none: twice the longest training answer."
+        None, ge=1, description="Longest answer in tokens; none: twice the longest training answer, plus 1."
     )
 
 

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import torch
-
 from harken.bundle import Bundle
-from harken.config import DecodingConfig, RunConfig
-from harken.data.batching import Batch, PairLoader
+from harken.config import DataConfig, DecodingConfig, RunConfig
 from harken.data.features import Tokenizer
 from harken.data.splits import split_by_hash
 from harken.data.texts import check_pairs, check_texts
-from harken.errors import BundleError, DataError, NotFittedError, UsageError
+from harken.errors import DataError, NotFittedError, UsageError
 from harken.models.seq2seq import Seq2SeqModel
+from harken.predictor import Predictor
 
 if TYPE_CHECKING:
     from harken.data.sources import Pairs
     from harken.explain.alignment import Attention
     from harken.explain.summary import Summary
     from harken.training.callbacks import Epoch
-
-PREDICTION_BATCH = 512
 
 
 class Predictions(NamedTuple):
@@ -53,7 +49,7 @@ class Seq2Seq:
     def __init__(self, **options: Any) -> None:
         self._options = options
         self.config = RunConfig().override(**options)
-        self._fitted: _Fitted | None = None
+        self._predictor: Predictor | None = None
 
     @classmethod
     def from_config(cls, config: RunConfig) -> Self:
@@ -66,7 +62,7 @@ class Seq2Seq:
     def from_bundle(cls, bundle: Bundle) -> Self:
         """A fitted estimator."""
         estimator = cls.from_config(bundle.config)
-        estimator._adopt(bundle)
+        estimator._predictor = Predictor.from_bundle(bundle)
         return estimator
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -74,7 +70,7 @@ class Seq2Seq:
         return dict(self._options)
 
     def set_params(self, **options: Any) -> Self:
-        """Give more options; what was fitted stays until the next `fit`."""
+        """Give more options: those about decoding act at once, what was fitted stays until the next `fit`."""
         config = RunConfig().override(**(self._options | options))
         self._options, self.config = self._options | options, config
         return self
@@ -108,11 +104,10 @@ class Seq2Seq:
             DataError: rows that cannot be trained on.
             UsageError: `out` holds a run and neither `resume` nor `overwrite` is given.
         """
-        from harken.training.loop import Texts, is_first_process
-        from harken.training.run_folder import prepare_folder
+        from harken.training.loop import Texts
         from harken.training.seq2seq import train_seq2seq
 
-        training = Texts(*check_pairs(sources, targets, self.config.data.max_characters))
+        training = Texts(*check_pairs(sources, targets, self.config.data))
         how = self.config.data.validation if validation is None else validation
         if isinstance(how, float):
             kept, held = split_by_hash(training.sources, how)
@@ -122,16 +117,16 @@ class Seq2Seq:
             from harken.data.sources import read_pairs
 
             pairs = read_pairs(how, self.config.data)
-            held_out = Texts(pairs.sources, pairs.targets or [])
+            held_out = Texts(*check_pairs(pairs.sources, pairs.targets or [], self.config.data))
         else:
-            held_out = Texts(*check_pairs(*how, self.config.data.max_characters))
+            held_out = Texts(*check_pairs(*how, self.config.data))
         folder = None if out is None else Path(out)
-        if folder is not None and is_first_process():
-            prepare_folder(folder, self.config, resume=resume, overwrite=overwrite)
-        elif resume:
+        if folder is None and resume:
             raise UsageError("resume=True needs out=, the folder of the run to continue")
-        trained = train_seq2seq(self.config, training, held_out, out=folder, resume=resume, show=show)
-        self._adopt(trained.bundle)
+        trained = train_seq2seq(
+            self.config, training, held_out, out=folder, resume=resume, overwrite=overwrite, show=show
+        )
+        self._predictor = Predictor.from_bundle(trained.bundle)
         self.history_: list[Epoch] = trained.epochs
         self.best_epoch_: Epoch | None = trained.best
         self.interrupted_ = trained.interrupted
@@ -157,23 +152,13 @@ class Seq2Seq:
             decoding: how to read answers off the model; default: as in `config.decoding`.
             seed: of sampling; default: the option `seed`.
         """
-        from harken.training.scoring import answer
-
-        fitted, texts = self._state(), [""] * len(sources)
-        probabilities = [0.0] * len(sources)
-        generator = self._generator(seed)
-        for batch in self._batches(sources, None):
-            answers = answer(
-                fitted.model,
-                batch,
-                fitted.target_tokenizer,
-                decoding or self.config.decoding,
-                fitted.max_length,
-                generator,
-            )
-            for row, text, log_probability in zip(
-                answers.rows, answers.texts, answers.log_probability.tolist(), strict=True
-            ):
+        predictor, decoding = self.predictor, decoding or self.config.decoding
+        sources = check_texts("sources", sources, self._reading())
+        texts, probabilities = [""] * len(sources), [0.0] * len(sources)
+        for batch in predictor.batches(sources):
+            decoded = predictor.decode(batch, decoding, self._seed(seed))
+            answers = zip(decoded.texts(predictor.target_tokenizer), decoded.log_probability.tolist(), strict=True)
+            for row, (text, log_probability) in zip(batch.rows.tolist(), answers, strict=True):
                 texts[row], probabilities[row] = text, math.exp(log_probability)
         return Predictions(texts, probabilities)
 
@@ -196,14 +181,14 @@ class Seq2Seq:
         """
         from harken.training.scoring import Scorer
 
-        fitted = self._state()
-        sources, targets = check_pairs(sources, targets, self.config.data.max_characters)
+        predictor = self.predictor
+        sources, targets = check_pairs(sources, targets, self._reading())
         if not sources:
             raise DataError("there are no rows to evaluate")
-        scorer = Scorer(fitted.target_tokenizer, targets, decoding or self.config.decoding, fitted.max_length)
-        generator = self._generator(seed)
-        for batch in self._batches(sources, targets):
-            scorer.add(fitted.model, batch, generator)
+        tokenizer, decoding = predictor.target_tokenizer, decoding or self.config.decoding
+        scorer = Scorer(tokenizer, targets, decoding, predictor.max_length)
+        for batch in predictor.batches(sources, targets):
+            scorer.add(predictor.model, batch, self._seed(seed))
         return scorer.result()._asdict()
 
     def explain(self, sources: Sequence[str]) -> list[Attention]:
@@ -214,108 +199,69 @@ class Seq2Seq:
         """
         from harken.explain.alignment import attention_of
 
-        return attention_of(self, sources)
+        predictor, reading, decoding = self.predictor, self._reading(), self.config.decoding
+        return attention_of(predictor, sources, reading=reading, decoding=decoding, seed=self._seed(None))
 
     def summary(self) -> Summary:
         """Layers, shapes, parameters, and what the output layer sees."""
         from harken.explain.summary import summarise
 
-        return summarise(self.model, self.config)
+        return summarise(self.model, self.predictor.config)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bundle: JSON, safetensors and tokenizers, no pickle.
 
         What was there before is replaced whole or not at all.
         """
-        self._state().bundle.save(Path(path))
+        self.predictor.bundle.save(Path(path))
+
+    @property
+    def predictor(self) -> Predictor:
+        """What was fitted or loaded.
+
+        Raises:
+            NotFittedError: nothing was.
+        """
+        if self._predictor is None:
+            raise NotFittedError(
+                "this Seq2Seq is not fitted: call fit(sources, targets), or harken.load(path) for a saved one"
+            )
+        return self._predictor
 
     @property
     def model(self) -> Seq2SeqModel:
         """The network, in eval mode."""
-        return self._state().model
+        return self.predictor.model
 
     @property
     def source_tokenizer(self) -> Tokenizer:
         """Text ↔ ids of the inputs."""
-        return self._state().source_tokenizer
+        return self.predictor.source_tokenizer
 
     @property
     def target_tokenizer(self) -> Tokenizer:
         """Text ↔ ids of the answers."""
-        return self._state().target_tokenizer
-
-    @property
-    def max_length(self) -> int:
-        """No answer is longer, in tokens, unless the option `max_length` says so."""
-        return self._state().max_length
+        return self.predictor.target_tokenizer
 
     def __repr__(self) -> str:
         given = (f"{name}={self._options[name]!r}" for name in RunConfig.option_names() if name in self._options)
         return f"Seq2Seq({', '.join(given)})"
 
+    def _reading(self) -> DataConfig:
+        """The limits of today on texts that are stripped as those in training were."""
+        return self.config.data.model_copy(update={"strip": self.predictor.config.data.strip})
+
+    def _seed(self, seed: int | None) -> int:
+        return self.config.training.seed if seed is None else seed
+
     def __sklearn_is_fitted__(self) -> bool:
-        return self._fitted is not None
+        return self._predictor is not None
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags
 
         tags = InputTags(one_d_array=True, two_d_array=False, string=True)
         return Tags(estimator_type=None, target_tags=TargetTags(required=True), input_tags=tags)
-
-    def _state(self) -> _Fitted:
-        if self._fitted is None:
-            raise NotFittedError(
-                "this Seq2Seq is not fitted: call fit(sources, targets), or harken.load(path) for a saved one"
-            )
-        return self._fitted
-
-    def _adopt(self, bundle: Bundle) -> None:
-        self._fitted = _Fitted.from_bundle(bundle)
-
-    def _generator(self, seed: int | None) -> torch.Generator:
-        return torch.Generator().manual_seed(self.config.training.seed if seed is None else seed)
-
-    def _batches(self, sources: Sequence[str], targets: Sequence[str] | None) -> Iterator[Batch]:
-        """Rows of similar length together; `Batch.rows` says where each belongs."""
-        fitted = self._state()
-        sources = check_texts("sources", sources, self.config.data.max_characters)
-        yield from PairLoader(
-            fitted.source_tokenizer.encode(sources),
-            None if targets is None else fitted.target_tokenizer.encode(targets),
-            batch_size=PREDICTION_BATCH,
-            bos_id=fitted.target_tokenizer.bos_id,
-            eos_id=fitted.target_tokenizer.eos_id,
-            reverse_source=self.config.features.reverse_source,
-            shuffle=False,
-            bucket=True,
-            seed=0,
-        )
-
-
-class _Fitted(NamedTuple):
-    """What fitting or loading brings."""
-
-    bundle: Bundle
-    model: Seq2SeqModel
-    source_tokenizer: Tokenizer
-    target_tokenizer: Tokenizer
-    max_length: int
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle) -> Self:
-        from harken.training.scoring import default_max_length
-
-        source, target = bundle.tokenizers["source"], bundle.tokenizers["target"]
-        with torch.random.fork_rng(devices=[]):  # drawing weights to overwrite them is not the user's chance
-            model = Seq2SeqModel(bundle.config.model, source.vocabulary_size, target.vocabulary_size)
-        try:
-            model.load_state_dict(bundle.weights)
-            max_length = default_max_length(int(bundle.facts["longest_target"]))
-        except (RuntimeError, KeyError, TypeError, ValueError):
-            raise BundleError(
-                "the bundle's weights or facts do not fit its configuration: it was tampered with"
-            ) from None
-        return cls(bundle, model.eval(), source, target, max_length)
 
 
 def load(path: str | os.PathLike[str]) -> Seq2Seq:

@@ -108,6 +108,19 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def keyed_run(tmp_path_factory):
+    """A model whose training file had keys, and rows that might have been skipped."""
+    return train_tiny(tmp_path_factory.mktemp("keyed"), "--key", "id", "--skip-bad-rows")
+
+
+@pytest.fixture(scope="session")
+def learned_run(tmp_path_factory):
+    """A model that has learned a little: its answers have several tokens, and some are right."""
+    folder = tmp_path_factory.mktemp("learned")
+    return train_tiny(folder, "--hidden-size", "64", "--epochs", "40", "--batch-size", "16", "--learning-rate", "0.01")
+
+
+@pytest.fixture(scope="session")
 def plain_run(tmp_path_factory):
     """A trained model without attention."""
     return train_tiny(tmp_path_factory.mktemp("plain"), "--kind", "plain")

@@ -6,7 +6,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from harken.cli.answers import SUFFIXES, beside, check_out, write_answers
+from harken.cli.answers import SUFFIXES, check_out, storable, write_answers
 from harken.errors import UsageError
 
 COLUMNS = {
@@ -62,10 +62,22 @@ def test_a_link_stays_a_link(tmp_path):
     target, link = tmp_path / "target.csv", tmp_path / "link.csv"
     target.write_text("old")
     link.symlink_to(target)
-    with beside(link) as temporary:
-        temporary.write_text("new")
+    write_answers(link, COLUMNS)
     assert link.is_symlink()
-    assert target.read_text() == "new"
+    assert read(target) == COLUMNS
+    assert sorted(tmp_path.iterdir()) == [link, target]
+
+
+def test_only_parquet_needs_keys_of_one_type(tmp_path):
+    keys = [1, "a", None, True, {"b": "é"}]
+    for suffix in SUFFIXES:
+        out = tmp_path / f"answers{suffix}"
+        held = storable(keys, out)
+        assert held == (["1", "a", None, "true", '{"b": "é"}'] if suffix == ".parquet" else keys)
+        write_answers(out, {"id": held})
+        assert out.stat().st_size
+    assert storable([1, None], tmp_path / "a.parquet") == [1, None]
+    assert storable(keys, None) == keys
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,29 @@ def test_the_table_names_what_was_looked_at(harken, run):
         assert repr(token) in result.out
 
 
-def test_rows_of_a_file(harken, run, tmp_path):
-    (tmp_path / "in.csv").write_text("question\n1037\n99\n")
-    result = harken("explain", run, "--data", tmp_path / "in.csv", "--json")
-    assert {row["row"] for row in result.json["rows"]} <= {0, 1}
-    assert len(result.json["answers"]) == 2
+def test_rows_of_a_file(harken, learned_run, tmp_path):
+    (tmp_path / "in.csv").write_text("question,other\n1037,\n" + "2" * 50 + ",\n99,\n")
+    reading = ["--data", tmp_path / "in.csv", "--max-characters", "10", "--skip-bad-rows"]
+    result = harken("explain", learned_run, *reading, "--json")
+    assert {row["row"] for row in result.json["rows"]} == {0, 2}, "as they stand in the file"
+    expected = library.load(learned_run).explain(["1037", "99"])
+    assert result.json["answers"] == [attention.target for attention in expected]
+    assert len(result.json["rows"]) == sum(attention.weights.numel() for attention in expected) > 0
+
+
+def test_white_space_around_a_text_is_no_token(harken, learned_run):
+    result = harken("explain", learned_run, " 1037  ", "--json")
+    assert (result.code, result.err) == (0, "")
+    looked = [row for row in result.json["rows"] if row["target_index"] == 0]
+    assert [(row["source"], row["span"]) for row in looked] == [(d, [i, i + 1]) for i, d in enumerate("1037", start=1)]
+
+
+def test_what_training_chose_for_its_own_file_does_not_carry_over(harken, keyed_run, tmp_path):
+    (tmp_path / "in.csv").write_text("question\n1037\n" + "2" * 50 + "\n")
+    assert harken("explain", keyed_run, "--data", tmp_path / "in.csv").code == 0  # there is no column id
+    result = harken("explain", keyed_run, "--data", tmp_path / "in.csv", "--max-characters", "10")
+    assert result.code == 1
+    assert "line 3" in result.sentence
 
 
 def test_a_model_that_does_not_attend(harken, plain_run, tmp_path):

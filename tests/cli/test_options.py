@@ -85,7 +85,8 @@ def test_every_option_is_in_the_help_of_train(harken):
 def test_verbs_on_a_run_say_whose_defaults_hold(harken, verb):
     out = " ".join(harken(verb, "--help").out.split())
     for name in (*READING, *ANSWERING):
-        assert f"--{name.replace('_', '-')}" in out
+        assert (f"--{name.replace('_', '-')} " in out) == (name != "key" or verb == "predict")
+    assert "instead of stopping at the first. Default: no." in out
     assert "Default: as the run has it." in out
     assert "Default: greedy" not in out
 

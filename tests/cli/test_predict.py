@@ -65,6 +65,66 @@ def test_the_key_column_takes_the_place_of_the_row(harken, run, tmp_path, expect
     assert [row.split(",")[:2] for row in rows] == [[f"k{n}", text] for n, text in enumerate(expected.texts)]
 
 
+def test_the_key_of_the_training_run_is_used_where_there_is_one(harken, keyed_run, tmp_path):
+    def answer(name, content, *options):
+        (tmp_path / name).write_text(content)
+        return harken("predict", keyed_run, "--data", tmp_path / name, *options, "--json")
+
+    without = answer("a.csv", "question\n1037\n")
+    assert without.code == 0, without.err
+    assert without.json["answers"][0]["row"] == 0
+    assert answer("b.csv", "id,question\nk7,1037\n").json["answers"][0]["id"] == "k7"
+    assert answer("c.txt", "1037\n").json["answers"][0]["row"] == 0
+    asked = answer("a.csv", "question\n1037\n", "--key", "id")
+    assert asked.code == 1
+    assert "no column 'id'" in asked.sentence
+
+
+def test_a_key_of_the_training_run_that_is_called_like_an_answer_is_left_alone(harken, tiny, tmp_path):
+    lines = "".join(f"{n},{n},{n}\n" for n in range(20))
+    (tmp_path / "pairs.csv").write_text(f"prediction,question,answer\n{lines}")
+    out = tmp_path / "run"
+    assert harken("train", tmp_path / "pairs.csv", *tiny, "--key", "prediction", "--out", out).code == 0
+    result = harken("predict", out, "--data", tmp_path / "pairs.csv", "--json")
+    assert result.code == 0, result.err
+    assert [answer["row"] for answer in result.json["answers"]] == list(range(20))
+
+
+def test_answers_match_the_lines_whatever_training_skipped(harken, keyed_run):
+    stdin = "1037\n" + "2" * 50 + "\n99\n"
+    result = harken("predict", keyed_run, "--max-characters", "10", stdin=stdin)
+    assert (result.code, result.out) == (1, "")
+    assert len(harken("predict", keyed_run, "--max-characters", "10", "--skip-bad-rows", stdin=stdin).out.split()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "written"),
+    [
+        (["1", '"a"'], ["1", "a"]),
+        (['"1"', "null", "2.5", "true", '{"a": [1, "é"]}'], ["1", None, "2.5", "true", '{"a": ["1", "é"]}']),
+        (["{}", "{}"], ["{}", "{}"]),
+        ([str(2**70), "1"], [str(2**70), "1"]),
+        (["1", "null"], [1, None]),
+        (['"a"', "null"], ["a", None]),
+    ],
+    ids=str,
+)
+def test_keys_of_several_types_become_texts_in_parquet(harken, run, tmp_path, keys, written):
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"id": {key}, "question": "1037"}}\n' for key in keys))
+    out = tmp_path / "a.parquet"
+    result = harken("predict", run, "--data", tmp_path / "in.jsonl", "--key", "id", "--out", out)
+    assert result.code == 0, result.err
+    assert pq.read_table(out).column("id").to_pylist() == written
+
+
+def test_texts_go_in_as_they_are(harken, run, expected):
+    """White space around them is not the command line's business: the model ignores it."""
+    result = harken("predict", run, *(f" {text}\t" for text in TEXTS))
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == expected.texts
+    assert harken("predict", run, stdin="".join(f"  {text} \n" for text in TEXTS)) == result
+
+
 def test_skipped_rows_keep_the_numbers_of_the_others(harken, run, tmp_path):
     (tmp_path / "in.csv").write_text("question\n1\n" + "2" * 50 + "\n3\n")
     arguments = ["--data", tmp_path / "in.csv", "--max-characters", "10"]
@@ -131,6 +191,16 @@ def test_strict_makes_unknown_characters_an_error(harken, run, tmp_path):
     assert "'é'" in result.sentence
     assert not list(tmp_path.iterdir())
     assert harken("predict", run, "1037", "--strict").code == 0
+
+
+def test_strict_makes_empty_rows_an_error(harken, run, tmp_path):
+    for empty in ("", " \t "):
+        result = harken("predict", run, "--strict", "--out", tmp_path / "a.csv", stdin=f"1037\n{empty}\n99\n")
+        assert result.code == 1
+        assert "empty texts: 1 of 3" in result.sentence
+        assert "--strict" in result.sentence
+        assert not list(tmp_path.iterdir())
+    assert "Refuse empty texts, and texts" in " ".join(harken("predict", "--help").out.split())
 
 
 @pytest.mark.parametrize(

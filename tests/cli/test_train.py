@@ -8,6 +8,7 @@ import pytest
 
 from harken.cli.train import assemble
 from harken.config import RunConfig
+from harken.data.sources import read_pairs
 from harken.errors import ConfigError
 
 FILES = {"bundle", "resume.ckpt", "metrics.json", "history.csv", "curves.png", "config.yaml"}
@@ -165,6 +166,22 @@ def test_a_file_to_validate_on(harken, pairs, tiny, tmp_path):
     result = harken("train", pairs, *tiny, *arguments)
     assert result.json["validation"]["rows"] == 7
     assert result.json["training_rows"] == 60
+
+
+def test_a_file_to_validate_on_is_read_once_and_its_skipped_rows_counted(harken, pairs, tiny, tmp_path, monkeypatch):
+    held_out, read = tmp_path / "held-out.csv", []
+    held_out.write_text("".join(pairs.read_text().splitlines(keepends=True)[:8]) + "r9,12,\n")
+
+    def counted(path, *arguments, **keywords):
+        read.append(str(path))
+        return read_pairs(path, *arguments, **keywords)
+
+    monkeypatch.setattr("harken.data.sources.read_pairs", counted)
+    arguments = ["--validation", held_out, "--skip-bad-rows", "--out", tmp_path / "run", "--json"]
+    result = harken("train", pairs, *tiny, *arguments)
+    assert (result.code, result.json["validation"]["rows"]) == (0, 7)
+    assert read == [str(pairs), str(held_out)]
+    assert "were skipped: 1\n" in result.err
 
 
 def test_a_folder_with_a_run_is_refused_resumed_or_replaced(harken, pairs, tiny, tmp_path):

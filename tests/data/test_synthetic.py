@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from harken.data.synthetic import addition, dates
+from harken.data.synthetic import dates
 from harken.errors import DataError
 
 # An oracle of its own: what strptime reads, once ordinals and little words are gone.
@@ -61,20 +61,7 @@ def test_dates_are_distinct_and_follow_from_the_seed():
     assert dates(100, seed=2)[0] != sources[:100]
 
 
-def test_sums_are_right_distinct_and_of_all_lengths():
-    sources, targets = addition(20_000, seed=0)
-    assert len(set(sources)) == 20_000
-    for source, target in zip(sources, targets, strict=True):
-        a, b = source.split("+")
-        assert int(a) + int(b) == int(target)
-        assert source == f"{int(a)}+{int(b)}"
-    for stretch in (sources[:2000], sources[-2000:]):
-        assert len({tuple(map(len, source.split("+"))) for source in stretch}) == 9
-    assert addition(20_000, seed=0) == (sources, targets)
-    assert addition(20_000, seed=1)[0] != sources
-
-
-@pytest.mark.parametrize(("make", "most"), [(dates, 36525 * 49), (addition, 10**6)])
-def test_more_than_there_are(make, most):
+def test_more_than_there_are():
+    most = 36525 * 49
     with pytest.raises(DataError, match=rf"n \({most + 1:,}\)"):
-        make(most + 1, 0)
+        dates(most + 1, 0)

@@ -10,9 +10,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from harken.config import DataConfig
 from harken.data.texts import check_pairs, check_texts
 from harken.errors import DataError
 
+TEN = DataConfig(max_characters=10)
 COLUMNS = [
     ["a", "b"],
     ("a", "b"),
@@ -26,7 +28,7 @@ COLUMNS = [
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda c: type(c).__name__)
 def test_a_column_is_a_list_of_texts(column: Any) -> None:
-    assert check_texts("sources", column, 10) == ["a", "b"]
+    assert check_texts("sources", column, TEN) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -41,10 +43,15 @@ def test_a_column_is_a_list_of_texts(column: Any) -> None:
 )
 def test_what_is_no_text_is_named(column: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        check_texts("sources", column, 10)
+        check_texts("sources", column, TEN)
 
 
 def test_pairs_are_equally_many() -> None:
-    assert check_pairs(["a"], ("b",), 10) == (["a"], ["b"])
+    assert check_pairs(["a"], ("b",), TEN) == (["a"], ["b"])
     with pytest.raises(DataError, match="1 sources and 2 targets"):
-        check_pairs(["a"], ["b", "c"], 10)
+        check_pairs(["a"], ["b", "c"], TEN)
+
+
+def test_white_space_around_a_text_is_an_option() -> None:
+    assert check_texts("sources", [" a b  ", "\t"], TEN) == ["a b", ""]
+    assert check_texts("sources", [" a b  "], DataConfig(strip=False)) == [" a b  "]

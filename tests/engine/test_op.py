@@ -51,6 +51,21 @@ def test_float32_training_runs_the_fused_kernel(problem, reverse):
 
 
 @cells
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("lengths", [[6, 6], [6, 5]], ids=["equal", "ragged"])
+def test_what_training_keeps_does_not_cut_fused_inference(problem, monkeypatch, cell, dtype, training, lengths):
+    monkeypatch.setattr(plan_module, "KEPT_LIMIT", 64 * 2 * 4)  # one step of training, two of inference
+    case, spans = problem(cell, lengths, dtype=dtype), []
+    split = portable._split
+    monkeypatch.setattr(portable, "_split", lambda table, cuts: spans.append(len(cuts)) or split(table, cuts))
+    with torch.set_grad_enabled(training):
+        case.run()
+    fused_inference = cell == "lstm" and dtype == torch.float32 and not training
+    assert spans == [3 if fused_inference else 6]
+
+
+@cells
 @directions
 @pytest.mark.parametrize("backend", ["portable", "packed"])
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, 1e30])

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from harken.engine import plan as plan_module
-from harken.engine.plan import KEPT_BYTES, KEPT_LIMIT, Span, cut, plan
+from harken.engine.plan import INFERENCE_BYTES, KEPT_BYTES, KEPT_LIMIT, Span, cut, plan
 
 LENGTHS = np.array([5, 0, 3, 1, 7, 7, 2])
 
@@ -12,10 +12,11 @@ def random_lengths(batch, low, high):
     return np.random.default_rng(0).integers(low, high, batch, endpoint=True)
 
 
+@pytest.mark.parametrize("kept", [KEPT_BYTES, INFERENCE_BYTES])
 @pytest.mark.parametrize("hidden", [1, 64, 256, 4096])
 @pytest.mark.parametrize("lengths", [LENGTHS, random_lengths(128, 8, 29), random_lengths(64, 1, 800)])
-def test_spans_tile_time_and_hold_the_rows_that_run(lengths, hidden):
-    spans = cut(lengths, hidden)
+def test_spans_tile_time_and_hold_the_rows_that_run(lengths, hidden, kept):
+    spans = cut(lengths, hidden, kept)
     assert [span.start for span in spans[1:]] == [span.stop for span in spans[:-1]]
     assert (spans[0].start, spans[-1].stop) == (0, lengths.max())
     if len(spans) > 1:
@@ -23,24 +24,26 @@ def test_spans_tile_time_and_hold_the_rows_that_run(lengths, hidden):
 
 
 def test_equal_rows_are_one_span():
-    assert cut(np.full(128, 29), hidden=16) == [Span(0, 29, 128)]
+    assert cut(np.full(128, 29), hidden=16, kept=KEPT_BYTES) == [Span(0, 29, 128)]
 
 
 def test_cuts_only_where_it_pays():
-    assert len(cut(np.array([9, 8, 9, 7]), hidden=32)) == 1
+    assert len(cut(np.array([9, 8, 9, 7]), hidden=32, kept=KEPT_BYTES)) == 1
     ragged = random_lengths(128, 1, 100)
-    spans = cut(ragged, hidden=8)
+    spans = cut(ragged, hidden=8, kept=KEPT_BYTES)
     computed = sum((span.stop - span.start) * span.width for span in spans)
     one = len(ragged) * int(ragged.max())
     assert len(spans) > 3
     assert computed + len(spans) * plan_module.SPAN_COST < 0.75 * one
 
 
-def test_no_span_keeps_more_than_the_limit():
-    spans = cut(np.full(128, 29), hidden=256)
-    assert len(spans) == 2
-    kept = [KEPT_BYTES * span.width * (span.stop - span.start) * 256 for span in spans]
-    assert max(kept) <= KEPT_LIMIT
+@pytest.mark.parametrize(
+    ("kept", "batch", "count"), [(KEPT_BYTES, 128, 2), (KEPT_BYTES, 512, 10), (INFERENCE_BYTES, 512, 3)]
+)
+def test_no_span_keeps_more_than_the_limit(kept, batch, count):
+    spans = cut(np.full(batch, 29), 256, kept)
+    assert len(spans) == count
+    assert max(kept * span.width * (span.stop - span.start) * 256 for span in spans) <= KEPT_LIMIT
 
 
 @pytest.mark.parametrize("reverse", [False, True])

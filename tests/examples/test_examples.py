@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -40,6 +41,39 @@ def test_quick(script, tmp_path):
     assert busy < LIMIT, (
         f"{script.name} --quick took {busy:.1f} processor seconds, {time.perf_counter() - before:.1f} in all"
     )
+
+
+def test_dates_holds_out_what_it_does_not_learn(monkeypatch, tmp_path):
+    """Though rows repeat, with more or less padding around them."""
+
+    class Stop(Exception):
+        pass
+
+    class Recorder:
+        learned: list[str]
+
+        def __init__(self, **options):
+            pass
+
+        def fit(self, sources, targets, **options):
+            self.learned = list(zip(sources, targets, strict=True))
+
+        def score(self, sources, targets):
+            raise Stop(self.learned, list(zip(sources, targets, strict=True)))
+
+    table = tmp_path / "dates.txt"
+    rows = [(f"{n % 300}{' ' * (n % 3)}", str(n % 300)) for n in range(1000)]
+    table.write_text("".join(f"{source}_{target}\n" for source, target in rows))
+    spec = importlib.util.spec_from_file_location("dates_example", EXAMPLES / "dates.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setattr(example, "Seq2Seq", Recorder)
+    with pytest.raises(Stop) as stop:
+        example.main(["--quick", "--data", str(table), "--out", str(tmp_path / "run")])
+    learned, unseen = stop.value.args
+    assert 50 < len(unseen) < 200
+    assert sorted(learned + unseen) == sorted(rows)
+    assert not {source.strip() for source, _ in learned} & {source.strip() for source, _ in unseen}
 
 
 def test_own_pairs_takes_a_table(tmp_path):

@@ -1,11 +1,11 @@
 """Weights come un-padded, in the order of the text, next to the right tokens."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import pytest
 import torch
 
+from harken import predictor
 from harken.errors import DataError, ShapeError, UsageError
 from harken.estimators import Seq2Seq
 from harken.explain import alignment
@@ -31,7 +31,7 @@ def test_equals_one_text_at_a_time(build: Build, options: dict, reverse_source: 
     """The oracle: no batch, no padding, and the order turned around by hand."""
     estimator = build(reverse_source=reverse_source, **options)
     model, target = estimator.model.double(), estimator.target_tokenizer
-    explained = attention_of(estimator, SOURCES)
+    explained = attention_of(estimator.predictor, SOURCES)
     assert [attention.source for attention in explained] == SOURCES
     for attention in explained:
         ids = estimator.source_tokenizer.encode([attention.source])[0]
@@ -43,7 +43,7 @@ def test_equals_one_text_at_a_time(build: Build, options: dict, reverse_source: 
             estimator.config.decoding,
             bos_id=target.bos_id,
             eos_id=target.eos_id,
-            max_length=estimator.max_length,
+            max_length=estimator.predictor.max_length,
             with_weights=True,
         )
         weights = one.weights[0]
@@ -76,9 +76,9 @@ def test_finds_the_needle(
         answer = estimator.target_tokenizer.encode(["19"])[0].expand(size, -1)
         return Decoded(answer, torch.full((size,), 2), torch.zeros(size), weights)
 
-    monkeypatch.setattr(alignment, "decode", looks_at_needle)
+    monkeypatch.setattr(predictor, "decode", looks_at_needle)
     texts = ["9", "9 may", "a 9th", "tuesday the 9", "..9....", "no"]
-    for attention in attention_of(estimator, texts):
+    for attention in attention_of(estimator.predictor, texts):
         expected = torch.tensor([float(character == "9") for character in attention.source])
         shape = (2, len(attention.source)) if heads is None else (heads, 2, len(attention.source))
         assert torch.equal(attention.weights, expected.expand(shape))
@@ -88,57 +88,56 @@ def test_finds_the_needle(
 def test_more_texts_than_a_batch_keep_their_order(build: Build) -> None:
     estimator = build()
     texts = [SOURCES[i % 5] + "x" * (i % 7) for i in range(2 * alignment.BATCH_SIZE + 3)]
-    explained = attention_of(estimator, texts)
+    explained = attention_of(estimator.predictor, texts)
     assert [attention.source for attention in explained] == texts
     assert [attention.target for attention in explained] == estimator.predict(texts)
     assert explained[0].weights.untyped_storage().nbytes() == 4 * explained[0].weights.numel()  # not a whole batch's
 
 
 def test_unknown_characters_are_shown_as_they_stand(build: Build) -> None:
-    assert attention_of(build(), ["a☃9"])[0].source_tokens == ["a", "☃", "9"]
+    assert attention_of(build().predictor, ["a☃9"])[0].source_tokens == ["a", "☃", "9"]
 
 
 @pytest.mark.parametrize("kind", ["character", "word", "byte", "bpe"])
-def test_spans_lead_back_into_the_text(build: Build, kind: str) -> None:
-    text = "été  27 sept 1994 中"
-    attention = attention_of(build(source_tokens=kind), [text])[0]
-    assert len(attention.spans) == len(attention.source_tokens) == attention.weights.shape[-1]
-    if kind == "byte":
-        assert attention.spans[:3] == [(0, 1), (0, 1), (1, 2)]  # é has two bytes
+@pytest.mark.parametrize("around", ["", " \t\u2028"])
+def test_spans_lead_back_into_the_text(build: Build, kind: str, around: str) -> None:
+    """Into the text as it was given, the white space around it too, which no token covers."""
+    text = f"{around}été  27 sept 1994 中{around}"
+    attention = attention_of(build(source_tokens=kind).predictor, [text])[0]
+    assert attention.source == text
+    assert len(attention.spans) == len(attention.source_tokens) == attention.weights.shape[-1] > 0
+    covered = [text[start:end] for start, end in attention.spans]
+    if kind in ("character", "word"):
+        assert covered == attention.source_tokens == (list if kind == "character" else str.split)(text.strip())
+    elif kind == "byte":
+        assert covered == [character for character in text.strip() for _ in character.encode()]
     else:
-        assert [text[a:b].strip() for a, b in attention.spans if kind != "bpe"] == (
-            attention.source_tokens if kind == "word" else [t.strip() for t in attention.source_tokens if kind != "bpe"]
-        )
-    covered = {i for a, b in attention.spans for i in range(a, b)}
-    assert covered >= {i for i, character in enumerate(text) if character != " "}
+        # What a token says is what it covers, or the bytes of a character that other tokens share.
+        assert any(len(piece) > 1 for piece in covered), "something was merged"
+        for piece, token in zip(covered, attention.source_tokens, strict=True):
+            assert token == piece or (len(piece) == 1 and "\\x" in token)
+        whole = "".join(piece for piece, token in zip(covered, attention.source_tokens, strict=True) if piece == token)
+        assert "27 sept 1994" in whole
+    spaces = {i for i, character in enumerate(text) if character.isspace()}
+    inside = {i for start, end in attention.spans for i in range(start, end)}
+    assert inside >= set(range(len(text))) - spaces
+    if around:
+        assert not inside & {*range(len(around)), *range(len(text) - len(around), len(text))}
 
 
 @pytest.mark.parametrize("kind", ["plain", "peeky"])
 def test_a_model_that_does_not_attend(build: Build, kind: str) -> None:
     with pytest.raises(UsageError, match=f"kind={kind} .*kind=attention"):
-        attention_of(build(kind=kind), ["27 sept 1994"])
+        attention_of(build(kind=kind).predictor, ["27 sept 1994"])
 
 
 def test_one_text_is_no_list_of_texts(build: Build) -> None:
     with pytest.raises(DataError, match="list of texts"):
-        attention_of(build(), "27 sept 1994")
+        attention_of(build().predictor, "27 sept 1994")
 
 
 def test_no_texts(build: Build) -> None:
-    assert attention_of(build(), []) == []
-
-
-def test_a_target_tokenizer_without_markers(build: Build) -> None:
-    fitted = build()
-    broken = SimpleNamespace(
-        model=fitted.model,
-        config=fitted.config,
-        source_tokenizer=fitted.source_tokenizer,
-        target_tokenizer=fitted.source_tokenizer,
-        max_length=3,
-    )
-    with pytest.raises(UsageError, match="markers=True"):
-        attention_of(broken, ["x"])
+    assert attention_of(build().predictor, []) == []
 
 
 # As data

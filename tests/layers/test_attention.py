@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import harken
+from harken import layers
 from harken.errors import ShapeError, UsageError
 from harken.layers.attention import (
     AdditiveAttention,
     Attended,
-    Attention,
+    AttentionLayer,
     DotAttention,
     GeneralAttention,
     MultiHeadAttention,
@@ -25,7 +27,7 @@ from harken.layers.scores import attend, masked_softmax
 from harken.testing import check_padding
 
 SIZE = 6
-BUILDERS: dict[str, Callable[[], Attention]] = {
+BUILDERS: dict[str, Callable[[], AttentionLayer]] = {
     "dot": lambda: DotAttention(SIZE),
     "scaled-dot": lambda: DotAttention(SIZE, scaled=True),
     "general": lambda: GeneralAttention(SIZE, SIZE),
@@ -63,7 +65,7 @@ def assert_close(value: Tensor, truth: Tensor, tolerance: float = 1e-10) -> None
 class OneQuery(nn.Module):
     """A learnt query looks at every row."""
 
-    def __init__(self, attention: Attention) -> None:
+    def __init__(self, attention: AttentionLayer) -> None:
         super().__init__()
         self.attention = attention
         self.query = nn.Parameter(random(1, SIZE, seed=7))
@@ -76,7 +78,7 @@ class OneQuery(nn.Module):
 class SelfAttention(nn.Module):
     """Every real step looks at every real step."""
 
-    def __init__(self, attention: Attention) -> None:
+    def __init__(self, attention: AttentionLayer) -> None:
         super().__init__()
         self.attention = attention
 
@@ -89,7 +91,7 @@ class SelfAttention(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @settings(max_examples=2, deadline=None)
 @given(lengths=ragged)
-def test_the_contract(build: Callable[[], Attention], dtype: torch.dtype, lengths: list[int]) -> None:
+def test_the_contract(build: Callable[[], AttentionLayer], dtype: torch.dtype, lengths: list[int]) -> None:
     x = random(len(lengths), max(lengths) + 1, SIZE)
     attention = scrambled(build())
     if getattr(attention, "activation", "") == "none" and dtype == torch.float32:
@@ -101,7 +103,7 @@ def test_the_contract(build: Callable[[], Attention], dtype: torch.dtype, length
 @every_attention
 @settings(max_examples=2, deadline=None)
 @given(lengths=ragged)
-def test_weights_are_weights_and_empty_rows_are_zero(build: Callable[[], Attention], lengths: list[int]) -> None:
+def test_weights_are_weights_and_empty_rows_are_zero(build: Callable[[], AttentionLayer], lengths: list[int]) -> None:
     keys, query = random(len(lengths), 5, SIZE), random(len(lengths), 3, SIZE, seed=1)
     mask = mask_from_lengths(torch.tensor(lengths), 5)
     context, weights = scrambled(build())(query, keys, mask=mask)
@@ -120,13 +122,13 @@ class Unmasked(OneQuery):
 
 
 @every_attention
-def test_a_forgotten_mask_is_caught(build: Callable[[], Attention]) -> None:
+def test_a_forgotten_mask_is_caught(build: Callable[[], AttentionLayer]) -> None:
     assert not check_padding(Unmasked(scrambled(build())), random(3, 5, SIZE), torch.tensor([5, 2, 3])).passed
 
 
 @every_attention
 @pytest.mark.parametrize("sizes", [(0, 3, 4), (2, 0, 4), (2, 3, 0)], ids=["B=0", "T=0", "S=0"])
-def test_axes_of_size_zero(build: Callable[[], Attention], sizes: tuple[int, int, int]) -> None:
+def test_axes_of_size_zero(build: Callable[[], AttentionLayer], sizes: tuple[int, int, int]) -> None:
     batch, steps, source = sizes
     keys = random(batch, source, SIZE).requires_grad_()
     context, weights = scrambled(build())(random(batch, steps, SIZE), keys)
@@ -142,7 +144,7 @@ def test_axes_of_size_zero(build: Callable[[], Attention], sizes: tuple[int, int
 # --- the formulas, one query and one key at a time ----------------------------------------------------------------
 
 
-def score_of(attention: Attention, q: Tensor, k: Tensor) -> Tensor:
+def score_of(attention: AttentionLayer, q: Tensor, k: Tensor) -> Tensor:
     match attention:
         case DotAttention(scaled=scaled):
             return q.dot(k) / (len(k) ** 0.5 if scaled else 1)
@@ -163,7 +165,7 @@ def test_scores_follow_their_formula(name: str) -> None:
     else:
         activation = "none" if "linear" in name else "tanh"
         attention, key_size = scrambled(AdditiveAttention(SIZE, 4, 5, activation=activation)), 4
-    assert isinstance(attention, Attention)
+    assert isinstance(attention, AttentionLayer)
     query, keys, values = random(3, 4, SIZE), random(3, 5, key_size, seed=1), random(3, 5, 2, seed=2)
     lengths = [5, 2, 0]
     inputs = [query, keys, values, *attention.parameters()]
@@ -191,7 +193,7 @@ def test_scores_follow_their_formula(name: str) -> None:
 
 
 @every_attention
-def test_a_query_without_time_is_one_step(build: Callable[[], Attention]) -> None:
+def test_a_query_without_time_is_one_step(build: Callable[[], AttentionLayer]) -> None:
     attention = scrambled(build())
     query, keys, mask = random(3, 4, SIZE), random(3, 5, SIZE, seed=1), mask_from_lengths(torch.tensor([5, 1, 3]), 5)
     context, weights = attention(query, keys, mask=mask)
@@ -202,7 +204,17 @@ def test_a_query_without_time_is_one_step(build: Callable[[], Attention]) -> Non
 
 
 @every_attention
-def test_the_mask_of_a_query_may_be_its_own(build: Callable[[], Attention]) -> None:
+@pytest.mark.parametrize("own", [False, True], ids=["(B, S)", "(B, T, S)"])
+def test_the_mask_follows_the_data_to_its_device(build: Callable[[], AttentionLayer], own: bool) -> None:
+    mask = mask_from_lengths(torch.tensor([4, 0]), 5)  # on the CPU; everything else is not
+    mask = mask.unsqueeze(1).expand(-1, 3, -1) if own else mask
+    query, keys = (torch.empty(2, size, SIZE, device="meta") for size in (3, 5))
+    attended = build().to("meta")(query, keys, mask=mask)
+    assert {part.device.type for part in attended} == {"meta"}
+
+
+@every_attention
+def test_the_mask_of_a_query_may_be_its_own(build: Callable[[], AttentionLayer]) -> None:
     attention = scrambled(build())
     query, keys, mask = random(2, 3, SIZE), random(2, 3, SIZE, seed=1), torch.ones(2, 3, 3).tril(-1).bool()
     context, weights = attention(query, keys, mask=mask)
@@ -315,7 +327,7 @@ def test_attend_takes_scores_without_time() -> None:
         ("multi-head", MultiHeadAttention),
     ],
 )
-def test_build_attention_by_name(score: str, kind: type[Attention]) -> None:
+def test_build_attention_by_name(score: str, kind: type[AttentionLayer]) -> None:
     key_size = 8 if "dot" in score else 4
     attention = build_attention(score, 8, key_size, 2)
     assert type(attention) is kind
@@ -324,8 +336,14 @@ def test_build_attention_by_name(score: str, kind: type[Attention]) -> None:
     assert context.shape == (2, 3, attention.output_size)
 
 
+def test_a_name_means_one_thing_here_and_at_the_top() -> None:
+    """`harken.Attention` is what `explain` returns; what the layers share is another thing."""
+    for name in {*harken.__all__, "Attention"} & {*vars(layers)}:
+        assert getattr(layers, name) is getattr(harken, name), name
+
+
 @every_attention
-def test_a_new_module_has_no_parameter_that_was_not_drawn(build: Callable[[], Attention]) -> None:
+def test_a_new_module_has_no_parameter_that_was_not_drawn(build: Callable[[], AttentionLayer]) -> None:
     torch.manual_seed(0)
     first = build().state_dict()
     torch.manual_seed(0)
@@ -345,7 +363,7 @@ def test_a_new_module_has_no_parameter_that_was_not_drawn(build: Callable[[], At
         (lambda: GeneralAttention(0, 4), r"query_size \(0\) must be at least 1"),
     ],
 )
-def test_refused_options(build: Callable[[], Attention], message: str) -> None:
+def test_refused_options(build: Callable[[], AttentionLayer], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build()
 

@@ -147,6 +147,91 @@ def test_what_the_kinds_see(name: str) -> None:
     assert torch.allclose(first, second) == (not name.startswith("attention"))
 
 
+@pytest.mark.parametrize("name", ["plain", "peeky", "peeky-stacked-concat"])
+def test_only_peeky_sees_the_final_state_at_every_step(name: str) -> None:
+    """The encoder's final state changes after the decoder has started from it."""
+    model = build(name)
+    source, source_lengths, target, _ = batch([(5, 4), (7, 4)])
+    memory = model.encode(source, source_lengths)
+    changed = memory._replace(state=type(memory.state)(*(s + 1 for s in memory.state)))
+    state = model.start(memory)
+    first, second = (model.step(target[:, 0], state, m).logits for m in (memory, changed))
+    assert torch.allclose(first, second) == (not name.startswith("peeky"))
+
+
+def test_peeky_by_hand() -> None:
+    """The decoder reads [y; c] and the output layer [c; h], with c the encoder's final h: row by row, by torch."""
+    model = build("peeky")
+    rows = batch([(5, 4), (3, 2)])
+    encoder, decoder = model.encoder.to_torch(), model.decoder.to_torch()
+    found = model(*rows).logits
+    for row in range(2):
+        source, _, target, target_lengths = cut(rows, row)
+        h, c = encoder(model.source_embedding(source))[1]  # (1, 1, H)
+        seen = h[0].expand(int(target_lengths), -1)  # (T, H)
+        inputs = torch.cat([model.target_embedding(target[0]), seen], dim=-1)  # (T, E + H)
+        outputs = decoder(inputs.unsqueeze(0), (h, c))[0][0]  # (T, H)
+        expected = model.output(torch.cat([seen, outputs], dim=-1))  # (T, V)
+        assert close(found[row, : len(expected)], expected, torch.float64)
+
+
+@pytest.mark.parametrize("name", ["attention-fed", "attention-fed-heads"])
+def test_input_feeding_sees_the_vector_it_is_fed(name: str) -> None:
+    model = build(name)
+    source, source_lengths, target, _ = batch([(5, 4), (7, 4)])
+    memory = model.encode(source, source_lengths)
+    state = model.start(memory)
+    assert state.feed is not None
+    first, second = (
+        model.step(target[:, 0], state._replace(feed=feed), memory).logits for feed in (state.feed, state.feed + 1)
+    )
+    assert not torch.isclose(first, second).all(dim=1).any()
+
+
+def test_input_feeding_by_hand() -> None:
+    """Luong et al. 2015, equations 5 and 7 and section 3.3, over two steps, row by row: h̃ = tanh(W [c; h])."""
+    model = build("attention-fed")
+    rows = batch([(5, 2), (3, 2)])
+    decoder = model.decoder.to_torch()
+    assert model.attentional is not None
+    found = model(*rows).logits
+    for row in range(2):
+        source, source_lengths, target, _ = cut(rows, row)
+        memory = model.encode(source, source_lengths)
+        keys, state = memory.keys[0], (memory.state.h, memory.state.c)  # (S, H)
+        fed = torch.zeros(6, dtype=torch.float64)  # (H,)
+        for t in range(2):
+            inputs = torch.cat([model.target_embedding(target[0, t]), fed])  # (E + H,)
+            outputs, state = decoder(inputs.reshape(1, 1, -1), state)
+            h = outputs[0, 0]  # (H,)
+            context = (keys @ h).softmax(0) @ keys  # (H,)
+            weight, bias = model.attentional.weight, model.attentional.bias
+            fed = torch.tanh(weight @ torch.cat([context, h]) + bias)  # (H,)
+            assert close(found[row, t], model.output(fed), torch.float64)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_bridge_by_hand(cell: str) -> None:
+    """Layer by layer: the forward state, then the backward one, through the map of h or of c."""
+    torch.manual_seed(0)
+    config = Seq2SeqConfig(kind="plain", cell=cell, hidden_size=6, embedding_size=5, num_layers=3, bidirectional=True)
+    model = Seq2SeqModel(config, SOURCE, TARGET).double().eval()
+    rows = batch([(5, 1), (2, 1), (7, 1)])
+    assert model.bridge is not None
+    found = model.encode(*rows[:2]).state
+    assert len(found) == len(model.bridge.maps) == (2 if cell == "lstm" else 1)
+    encoder = model.encoder.to_torch()
+    for row in range(3):
+        final = encoder(model.source_embedding(cut(rows, row)[0]))[1]  # (layers * 2, 1, H), or a pair of them
+        parts = final if cell == "lstm" else (final,)
+        for part, linear, mapped in zip(parts, model.bridge.maps, found, strict=True):
+            assert mapped.shape == (3, 3, 6)
+            for layer in range(3):
+                forward, backward = part[2 * layer, 0], part[2 * layer + 1, 0]  # (H,)
+                expected = linear.weight[:, :6] @ forward + linear.weight[:, 6:] @ backward + linear.bias
+                assert close(mapped[layer, row], expected, torch.float64)
+
+
 def test_token_loss_is_the_sum_over_real_targets() -> None:
     logits, targets = torch.randn(2, 3, 5, dtype=torch.float64), torch.tensor([[1, 2, 3], [4, 0, 0]])
     losses = token_loss(logits, targets, torch.tensor([3, 1]))

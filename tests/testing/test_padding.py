@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch.profiler import ProfilerActivity, profile
 
 from harken.errors import ShapeError, UsageError
 from harken.layers.attention import Attended
 from harken.layers.masks import mask_from_lengths
+from harken.layers.recurrent import Cell, Recurrent
 from harken.testing import check_padding
 
 SIZE = 4
@@ -69,6 +71,8 @@ class SelfAttention(nn.Module):
                 weights = scores.sigmoid() * ~padding
             case _:
                 weights = scores.masked_fill(padding, -1e30).softmax(-1).masked_fill(padding, 0)
+        if self.fault == "nowhere":
+            weights = weights * 0
         return Attended((weights.unsqueeze(1) @ x).squeeze(1), weights)
 
 
@@ -165,6 +169,7 @@ FAULTS: dict[str, nn.Module] = {
     "softmax over the batch": SelfAttention("over the batch"),
     "padding scored 0": SelfAttention("zero score"),
     "weights that do not sum to 1": SelfAttention("not normalised"),
+    "weights that are all 0": SelfAttention("nowhere"),
     "NaN from a row without keys": SelfAttention("nan"),
     "output[:, -1]": LastOutput(),
     "h_n after the pads": StateAfterPads(),
@@ -193,6 +198,7 @@ def test_planted_faults_are_caught(fault: str, x: Tensor, lengths: Tensor) -> No
     ("fault", "cases", "tensor"),
     [
         ("NaN from a row without keys", {"empty rows", "only empty rows"}, "weights"),
+        ("weights that are all 0", None, "weights"),
         ("refuses empty rows", {"empty rows", "only empty rows"}, "–"),
         ("gradient into padding", None, "d x"),
         ("padding of the output not 0", None, "output"),
@@ -214,6 +220,133 @@ def test_right_answers_pass(right: nn.Module, dtype: torch.dtype, x: Tensor, len
     assert {row.case for row in report.rows} >= {"batch", "garbage in padding", "another order", "only empty rows"}
     assert {"d x", *(f"d {name}" for name, _ in right.named_parameters())} <= {row.tensor for row in report.rows}
     assert "garbage in padding" in str(report)
+
+
+class Pairs(nn.Module):
+    """Weights of every pair of steps (B, T, T): 0 for queries that are padding, and by its fault for others."""
+
+    def __init__(self, fault: str = "") -> None:
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Attended:
+        real = mask_from_lengths(lengths, x.shape[1])
+        mask = real.unsqueeze(-1) & real.unsqueeze(1)  # (B, T, T)
+        if self.fault == "the first sees nothing":
+            mask = mask & (torch.ones_like(mask).tril(-1) | (lengths < 2).reshape(-1, 1, 1))
+        weights = (x @ x.transpose(1, 2)).masked_fill(~mask, -1e30).softmax(-1).masked_fill(~mask, 0)
+        if self.fault == "nobody sees anything":
+            weights = weights * 0
+        if self.fault == "nobody sees anything in one row":
+            weights = weights * (lengths != 2).reshape(-1, 1, 1)
+        return Attended(weights @ x, weights)
+
+
+@pytest.mark.parametrize(
+    ("fault", "rows"),
+    [
+        ("", set()),
+        ("the first sees nothing", set()),
+        ("nobody sees anything in one row", {1}),
+        ("nobody sees anything", {0}),
+    ],
+)
+def test_some_query_of_a_row_looks_somewhere(fault: str, rows: set[int], x: Tensor, lengths: Tensor) -> None:
+    failures = check_padding(Pairs(fault), x, lengths).failures
+    assert {row.tensor for row in failures} == ({"weights"} if rows else set())
+    assert {row.row for row in failures if row.case == "batch"} == rows
+    assert all(row.error == 1 for row in failures)
+
+
+def test_whatever_it_raises_at_first_is_a_row_of_the_report(x: Tensor) -> None:
+    report = check_padding(Packed(), x, torch.tensor([6, 0, 1, 4]))
+    (row,) = report.failures
+    assert (row.case, row.tensor) == ("batch", "–")
+    assert row.note.startswith("raised RuntimeError: Length of all samples has to be greater than 0")
+
+
+class _Refuses(torch.autograd.Function):
+    """The identity, refusing its backward pass as cuDNN's recurrent layers do in eval mode."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.by_cudnn = torch.backends.cudnn.enabled
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        if ctx.by_cudnn:
+            raise RuntimeError("cudnn RNN backward can only be called in training mode")
+        return gradient
+
+
+class Eval(Mean):
+    """Says under which setting it ran."""
+
+    def __init__(self, refuses: bool) -> None:
+        super().__init__()
+        self.refuses = refuses
+        self.ran: list[bool] = []
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        self.ran.append(torch.backends.cudnn.enabled)
+        answer = super().forward(x, lengths)
+        return _Refuses.apply(answer) if self.refuses else answer
+
+
+@pytest.mark.parametrize("fault", [False, True])
+@pytest.mark.parametrize("refuses", [False, True])
+def test_without_cudnn_only_if_it_refuses(refuses: bool, fault: bool, x: Tensor, lengths: Tensor) -> None:
+    model = Eval(refuses)
+
+    def f(x: Tensor, lengths: Tensor) -> Tensor:
+        return model(x, lengths) + (x.detach().sum((1, 2)).unsqueeze(-1) if fault else 0)
+
+    model.double()
+    report = check_padding(f, x, lengths, parameters=dict(model.named_parameters()))
+    assert report.passed is not fault
+    assert "raised" not in str(report)
+    assert model.ran[-1] is not refuses
+    assert torch.backends.cudnn.enabled
+
+
+def test_a_refusal_without_cudnn_is_a_finding(x: Tensor, lengths: Tensor) -> None:
+    def f(x: Tensor, lengths: Tensor) -> Tensor:
+        raise RuntimeError("this backward can only be called in training mode")
+
+    assert "raised RuntimeError" in str(check_padding(f, x, lengths))
+
+
+class TorchLast(LastOutput):
+    """Right, and nn.LSTM in eval mode: the last real output of a padded batch read forwards."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        outputs = self.lstm(x)[0]
+        last = outputs[torch.arange(len(x), device=x.device), (lengths - 1).clamp(min=0)]
+        return last * (lengths > 0).unsqueeze(-1)
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@needs_cuda
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_on_cuda_what_is_checked_is_cudnns_kernel(cell: Cell, dtype: torch.dtype, x: Tensor, lengths: Tensor) -> None:
+    layer = Recurrent(SIZE, 5, cell=cell, num_layers=2, bidirectional=True).cuda()
+    # cuDNN multiplies float32 in TF32 unless told otherwise, and its 10 bits miss the contract's 1e-5 by far.
+    with (
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        profile(activities=[ProfilerActivity.CPU]) as trace,
+    ):
+        check_padding(layer, x.cuda(), lengths, dtype=dtype).raise_if_failed()
+    calls = {event.key for event in trace.key_averages()}
+    assert {"aten::_cudnn_rnn", "aten::_cudnn_rnn_backward"} <= calls
+
+
+@needs_cuda
+def test_on_cuda_torchs_layers_are_checked_in_eval_mode(x: Tensor, lengths: Tensor) -> None:
+    check_padding(TorchLast().cuda(), x.cuda(), lengths.cuda()).raise_if_failed()
 
 
 def test_the_users_module_is_left_alone(x: Tensor, lengths: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -11,19 +12,31 @@ from pathlib import Path
 PROGRAM = """
 import sys
 import harken
+from harken.training.module import Seq2SeqModule
 
+rows = []
+step = Seq2SeqModule.training_step
+
+def training_step(self, batch, batch_idx):
+    if self.current_epoch == 0:
+        rows.extend(batch.rows.tolist())
+    return step(self, batch, batch_idx)
+
+Seq2SeqModule.training_step = training_step
 sources = [a * n for a in "abcdefgh" for n in range(1, 9)]
-model = harken.Seq2Seq(hidden_size=8, embedding_size=4, batch_size=8, epochs=2, accelerator="cpu", devices=2)
-model.fit(sources, [s.upper() for s in sources], validation=(sources, [s.upper() for s in sources]), out=sys.argv[1])
-print(sum(p.double().sum().item() for p in model.model.parameters()))
+targets = [s.upper() for s in sources]
+options = dict(hidden_size=8, embedding_size=4, batch_size=8, accelerator="cpu", devices=2, schedule="constant")
+model = harken.Seq2Seq(**options, epochs=int(sys.argv[1]), checkpoint_minutes=0.0001)
+model.fit(sources, targets, validation=(sources, targets), out="run", resume="resume" in sys.argv)
+print([rows, sum(p.double().sum().item() for p in model.model.parameters())])
 """
 
 
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(PROGRAM)
+def run(folder: Path, *arguments: str) -> list[tuple[list[int], float]]:
+    """What each of the two processes trained on in the first epoch, and the sum of its weights."""
     done = subprocess.run(
-        [sys.executable, "train.py", "run"],
-        cwd=tmp_path,
+        [sys.executable, "train.py", *arguments],
+        cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -31,9 +44,19 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    sums = [float(line) for line in done.stdout.splitlines()]
-    assert len(sums) == 2
-    assert sums[0] == sums[1]
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def test_two_processes_train_one_model_and_resume_it(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(PROGRAM)
+    (rows, weights), (other_rows, other_weights) = run(tmp_path, "1")
+    assert sorted(rows + other_rows) == list(range(64))
+    assert weights == other_weights
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["validation"]["rows"] == 64
     assert metrics["training_rows"] == 64
+
+    (_, weights), (_, other_weights) = run(tmp_path, "2", "resume")
+    assert weights == other_weights
+    epochs = csv.DictReader((tmp_path / "run/history.csv").read_text().splitlines())
+    assert [row["epoch"] for row in epochs] == ["1", "2"]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import harken
-from harken.errors import ConfigError, DataError, UsageError
+from harken.errors import ConfigError, DataError, MissingExtraError, UsageError
 from harken.training import callbacks
 from harken.training.module import learning_rate_factor
 
@@ -159,10 +159,12 @@ def test_other_data_cannot_be_resumed_with(steps: int | None, tmp_path: Path, mo
         if steps:
             stop_after(patch, steps)
         harken.Seq2Seq(**SMALL | {"epochs": 1}).fit(sources, targets, out=tmp_path / "run")
+    before = (tmp_path / "run/config.yaml").read_text()
     with pytest.raises(DataError, match="resume with the same data"):
         harken.Seq2Seq(**SMALL | {"epochs": 2}).fit(
             sources, targets[1:] + targets[:1], out=tmp_path / "run", resume=True
         )
+    assert (tmp_path / "run/config.yaml").read_text() == before
 
 
 def test_early_stopping_keeps_the_best_epoch() -> None:
@@ -193,14 +195,100 @@ def test_every_training_option_trains(option: dict[str, Any], tmp_path: Path) ->
     assert (tmp_path / "run/logs").exists() == ("logger" in option)
 
 
-@pytest.mark.parametrize(
-    "option", [{"accelerator": "banana"}, {"precision": "3-bit"}, {"devices": "many"}, {"logger": "tensorboard"}]
-)
-def test_what_lightning_refuses_is_one_sentence_and_leaves_no_run(option: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=str(next(iter(option.values())))) as caught:
+REFUSED = [{"accelerator": "banana"}, {"precision": "3-bit"}, {"devices": "many"}, {"logger": "tensorboard"}]
+
+
+@pytest.mark.parametrize("option", REFUSED, ids=lambda o: next(iter(o)))
+def test_what_lightning_refuses_is_one_sentence_and_writes_nothing(option: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises((ConfigError, MissingExtraError), match=str(next(iter(option.values())))) as caught:
         harken.Seq2Seq(**SMALL | {"epochs": 1} | option).fit(*pairs(64), out=tmp_path / "run")
     assert "\n" not in str(caught.value)
-    harken.Seq2Seq(**SMALL | {"epochs": 1}).fit(*pairs(64), out=tmp_path / "run")  # as if nothing had been there
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "rows"),
+    [({"precision": "3-bit"}, 64), ({"source_tokens": "bpe", "vocabulary_size": 100}, 64), ({}, 1)],
+    ids=["lightning", "tokenizer", "rows"],
+)
+def test_a_start_that_fails_leaves_the_old_run_alone(option: dict[str, Any], rows: int, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    harken.Seq2Seq(**SMALL | {"epochs": 1}).fit(*pairs(64), out=run)
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match=r"refuses|vocabulary_size|distinct"):
+        harken.Seq2Seq(**SMALL | {"epochs": 1} | option).fit(*pairs(rows), out=run, overwrite=True)
+    assert before == {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+
+
+def test_an_overwritten_bundle_stands_until_the_next_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    old = harken.Seq2Seq(**SMALL | {"epochs": 1}).fit(*pairs(64), out=run)
+
+    def die(*_: Any) -> None:
+        raise MemoryError("killed in the first epoch")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Stop, "on_train_batch_end", die)
+        with pytest.raises(MemoryError):
+            harken.Seq2Seq(**SMALL | {"hidden_size": 8}).fit(*pairs(64), out=run, overwrite=True)
+    assert equal(weights(harken.load(run)), weights(old))
+    assert not (run / "resume.ckpt").exists(), "nothing of the old run that --resume could mix up with the new one"
+
+
+def test_a_users_own_file_named_like_ours_is_not_replaced(tmp_path: Path) -> None:
+    mine = tmp_path / "config.yaml"
+    mine.write_text("model: {hidden_size: 77}  # my notes")
+    with pytest.raises(UsageError, match="is not empty"):
+        harken.Seq2Seq(**SMALL | {"epochs": 1}).fit(*pairs(64), out=tmp_path)
+    assert "my notes" in mine.read_text()
+
+
+@pytest.mark.parametrize("monitor", ["loss", "exact_match"])
+def test_patience_is_resumed_too(monitor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = SMALL | {"epochs": 25, "patience": 2, "learning_rate": 0.05, "monitor": monitor, "schedule": "constant"}
+    whole = harken.Seq2Seq(**options).fit(*pairs())
+    assert 3 < len(whole.history_) < 25
+    steps = 9 * (len(whole.history_) - 1)  # one epoch before the last
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps)
+        harken.Seq2Seq(**options).fit(*pairs(), out=tmp_path / "run")
+    resumed = harken.Seq2Seq(**options).fit(*pairs(), out=tmp_path / "run", resume=True)
+    assert len(resumed.history_) == len(whole.history_)
+    again = harken.Seq2Seq(**options).fit(*pairs(), out=tmp_path / "run", resume=True)
+    assert len(again.history_) == len(whole.history_), "a run that has lost its patience has none left"
+    assert equal(weights(whole), weights(again))
+
+
+def test_ties_in_exact_match_are_not_out_of_patience() -> None:
+    """While nothing is right yet, the loss says whether it gets better."""
+    model = harken.Seq2Seq(**SMALL | {"patience": 1, "learning_rate": 0.001, "epochs": 4}).fit(*pairs())
+    assert [e.exact_match for e in model.history_] == [model.history_[0].exact_match] * 4
+    assert [e.epoch for e in model.history_] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("place", ["step", "saving"])
+def test_a_second_ctrl_c_returns_at_once_with_what_there_is(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def twice(self: callbacks.Stop, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 3:
+            signal.raise_signal(signal.SIGINT)
+            if place == "step":
+                signal.raise_signal(signal.SIGINT)
+            raise callbacks.Interrupted
+
+    def again(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(callbacks.Stop, "on_train_batch_end", twice)
+    if place == "saving":
+        monkeypatch.setattr(callbacks.Resume, "on_exception", again)
+    model = harken.Seq2Seq(**SMALL).fit(*pairs(), out=tmp_path / "run")
+    assert model.interrupted_
+    assert signal.getsignal(signal.SIGINT) is before
+    assert harken.load(tmp_path / "run").predict(["abc"]) == model.predict(["abc"])
 
 
 def test_learning_rate_schedules() -> None:

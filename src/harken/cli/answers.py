@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harken.errors import UsageError
+from harken.files import beside
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 
@@ -27,6 +29,27 @@ def check_out(out: Path, data: str | None, suffixes: Sequence[str] = SUFFIXES) -
         raise UsageError(f"--out {out} is a folder: name a file")
     if data is not None and out.exists() and Path(data).exists() and out.samefile(data):
         raise UsageError(f"--out {out} is the file that is read: name another one")
+
+
+def storable(keys: Sequence[Any], out: Path | None) -> Sequence[Any]:
+    """The keys as the file that is to be written can hold them: as they are, or all of them as texts.
+
+    A Parquet column has one type; the keys of JSON Lines may have several. Asked before the texts are answered.
+    """
+    if out is None or out.suffix.lower() != ".parquet":
+        return keys
+    import pyarrow as pa
+
+    try:
+        _write_parquet(pa.BufferOutputStream(), {"key": keys})
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        return [None if key is None else _text(key) for key in keys]
+    return keys
+
+
+def _text(key: Any) -> str:
+    """A key as JSON writes it, but a text as it is."""
+    return json.dumps(key, ensure_ascii=False) if isinstance(key, bool | list | dict) else str(key)
 
 
 def write_answers(out: Path, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -48,21 +71,8 @@ def write_answers(out: Path, columns: Mapping[str, Sequence[Any]]) -> None:
                     writer.writerows(rows)
 
 
-@contextlib.contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder; renamed to ``path`` if the block succeeds, gone if it does not."""
-    path = path.resolve()  # the file that a link names, not the link
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+def _write_parquet(where: Path | pa.BufferOutputStream, columns: Mapping[str, Sequence[Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), path)
+    pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), where)

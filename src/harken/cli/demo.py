@@ -18,9 +18,8 @@ RECIPE = {
     "embedding_size": 16,
     "hidden_size": 256,
     "reverse_source": True,
-    "epochs": 5,
+    "epochs": 4,
     "batch_size": 64,
-    "learning_rate": 0.003,
 }
 QUICK = {"hidden_size": 64, "epochs": 4, "batch_size": 32, "learning_rate": 0.01}
 
@@ -60,15 +59,14 @@ def _dates(config: RunConfig, out: Path, quick: bool, *, overwrite: bool) -> dic
     from harken.data.synthetic import dates
     from harken.estimators import Seq2Seq
     from harken.explain.heatmap import draw
+    from harken.training.run_folder import MAP
 
     shrink = 15 if quick else 1
     rows, unseen = TRAINING_ROWS // shrink, UNSEEN_ROWS // shrink
     sources, targets = dates(rows + unseen, config.training.seed)
     print(f"{rows:,} made-up dates to learn from and {unseen:,} unseen ones to test on")
     pairs = Pairs(sources[:rows], targets[:rows], None, list(range(rows)), 0)
-    drawing = out / "map.png"
-    if overwrite:
-        drawing.unlink(missing_ok=True)  # the one file of the folder that training does not know
+    drawing = out / MAP
     estimator = Seq2Seq.from_config(config)
     estimator.fit_pairs(pairs, validation=None, out=out, overwrite=overwrite, show=show)
     if estimator.interrupted_:

@@ -14,7 +14,7 @@ from harken.cli.texts import warn_of_skipped
 EXAMPLE = "harken evaluate runs/mine --data test.csv"
 
 
-@takes("target", *READING, *ANSWERING, of_a_run=True)
+@takes("target", *(name for name in READING if name != "key"), *ANSWERING, of_a_run=True)
 def evaluate(
     run: Run,
     *,
@@ -27,7 +27,7 @@ def evaluate(
     from harken.data.sources import read_pairs
 
     with chatter_aside(as_json):
-        estimator = open_run(run, options)
+        estimator = open_run(run, {"key": None, **options})  # scores name no rows
         with working(f"Reading {data}"):
             pairs = read_pairs(data, estimator.config.data)
         warn_of_skipped(pairs)

@@ -11,7 +11,7 @@ from harken.cli.answers import check_out
 from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, takes
 from harken.cli.output import chatter_aside, print_json, print_table, say, working
 from harken.cli.runs import open_run
-from harken.cli.texts import check_known, read_texts
+from harken.cli.texts import check_answerable, read_texts
 
 if TYPE_CHECKING:
     from harken.explain.alignment import Attention
@@ -43,9 +43,9 @@ def explain(
     if out is not None:
         check_out(out, data, SUFFIXES)
     with chatter_aside(as_json):
-        estimator = open_run(run, options)
+        estimator = open_run(run, {"key": None, **options})  # rows go by their number
         pairs = read_texts(texts, data, estimator.config.data)
-        check_known(estimator.source_tokenizer, pairs.sources, strict=False)
+        check_answerable(estimator.source_tokenizer, pairs.sources, estimator.config.data, strict=False)
         with working(f"Answering {len(pairs.sources)} texts"):
             attentions = estimator.explain(pairs.sources)
         if out is not None:

@@ -34,6 +34,15 @@ ANSWERING = ("decoder", "beam_size", "temperature", "seed", "length_penalty", "m
 """Fields about how an answer is read off a trained model."""
 
 
+OF_THE_DATA = {"skip_bad_rows": False}
+"""Fields that are about one file and not about the model: what training chose for its own file does not carry over.
+
+The answers to a file belong to its lines, so no line is left out unless somebody asks for it now.
+"""
+
+_DEFAULTS = {"skip_bad_rows": "no", "key": "as the run has it, where the file has that column"}
+
+
 def fields() -> dict[str, FieldInfo]:
     """Every option by its name, the task first, then section by section."""
     found = {"task": RunConfig.model_fields["task"]}
@@ -45,7 +54,7 @@ def fields() -> dict[str, FieldInfo]:
 def takes(*names: str, of_a_run: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a verb the options of these configuration fields; it receives them as ``options``, by name.
 
-    With ``of_a_run``, what is not typed is as the saved run has it, and the help says so.
+    With ``of_a_run``, what is not typed is as the saved run has it (but for `OF_THE_DATA`), and the help says so.
     """
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
@@ -72,7 +81,7 @@ def _parameter(name: str, field: FieldInfo, of_a_run: bool) -> inspect.Parameter
     kind = _kind(field.annotation)
     option = typer.Option(
         f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}",
-        help=_help(field, "as the run has it" if of_a_run else field.default),
+        help=_help(field, _DEFAULTS.get(name, "as the run has it") if of_a_run else field.default),
         show_default=False,
     )
     annotation = Annotated[kind | None, option]  # type: ignore[valid-type]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harken.cli.options import OF_THE_DATA
 from harken.cli.output import working
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 def open_run(run: Path, options: Mapping[str, Any]) -> Seq2Seq:
     """The fitted estimator of a run folder or its bundle; typed options win over those it was trained with.
 
+    The options of `OF_THE_DATA` are as typed, whatever the training run had.
+
     Raises:
         BundleError: there is no bundle, or not a whole one.
         ConfigError: an option has a value that it does not take.
@@ -23,5 +26,5 @@ def open_run(run: Path, options: Mapping[str, Any]) -> Seq2Seq:
         from harken.estimators import load
 
         estimator = load(run)
-        estimator.config = estimator.config.override(**options)
+        estimator.config = estimator.config.override(**(OF_THE_DATA | dict(options)))
     return estimator

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from harken.cli.output import say
 from harken.config import DataConfig
+from harken.data.rows import is_empty
 from harken.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from harken.data.sources import Pairs
 
 
-def read_texts(typed: list[str] | None, data: str | None, config: DataConfig) -> Pairs:
-    """Rows to answer; ``targets`` of the result are not looked at.
+def read_texts(typed: list[str] | None, data: str | None, config: DataConfig, *, require_key: bool = True) -> Pairs:
+    """Rows to answer, as they were typed; ``targets`` of the result are not looked at.
 
     Raises:
         UsageError: no text at all, texts in two places, or a typed text that is empty or not UTF-8.
@@ -25,9 +26,9 @@ def read_texts(typed: list[str] | None, data: str | None, config: DataConfig) ->
     if typed and data:
         raise UsageError("texts were typed and --data was given: leave one of them out")
     if data:
-        pairs = read_pairs(data, config, require_target=False)
+        pairs = read_pairs(data, config, require_target=False, require_key=require_key)
     else:
-        lines = _checked(typed) if typed else _standard_input()
+        lines = _checked(typed, config) if typed else _standard_input()
         alone = config.model_copy(update={"key": None})  # such texts have no columns beside themselves
         try:
             pairs = read_pairs({config.source: lines}, alone, require_target=False)
@@ -35,9 +36,6 @@ def read_texts(typed: list[str] | None, data: str | None, config: DataConfig) ->
             place = "the typed texts" if typed else "standard input"
             raise DataError(str(error).replace("the table", place, 1)) from None
     warn_of_skipped(pairs)
-    empty = sum(not source for source in pairs.sources)
-    if empty:
-        say(f"warning: empty texts: {empty} of {len(pairs.sources)}; each gets the model's answer to nothing")
     return pairs
 
 
@@ -47,30 +45,35 @@ def warn_of_skipped(pairs: Pairs) -> None:
         say(f"warning: rows that cannot be read and were skipped: {pairs.skipped}")
 
 
-def check_known(tokenizer: Any, texts: list[str], strict: bool) -> None:
-    """Warn of pieces that the tokenizer has never seen.
+def check_answerable(tokenizer: Any, texts: list[str], config: DataConfig, strict: bool) -> None:
+    """Warn of texts that are empty, and of pieces that the tokenizer has never seen.
 
     Raises:
         DataError: there are some and ``strict`` was asked for.
     """
+    empty = rows = 0
     pieces: dict[str, None] = {}  # a set that remembers the order
-    rows = 0
     for text in texts:
-        unknown = tokenizer.unknown(text)
+        unknown = tokenizer.unknown(text.strip() if config.strip else text)
         pieces |= dict.fromkeys(unknown)
         rows += bool(unknown)
-    if not pieces:
-        return
-    some = ", ".join(repr(piece) for piece in list(pieces)[:8]) + (", …" if len(pieces) > 8 else "")
-    sentence = f"texts with something that training never showed: {rows} of {len(texts)} ({some})"
-    if strict:
-        raise DataError(f"{sentence}: leave --strict out to read it as unknown")
-    say(f"warning: {sentence}; it is read as unknown")
+        empty += is_empty(text, config)
+    if empty:
+        sentence = f"empty texts: {empty} of {len(texts)}"
+        if strict:
+            raise DataError(f"{sentence}: leave --strict out to get the model's answer to nothing")
+        say(f"warning: {sentence}; each gets the model's answer to nothing")
+    if pieces:
+        some = ", ".join(repr(piece) for piece in list(pieces)[:8]) + (", …" if len(pieces) > 8 else "")
+        sentence = f"texts with something that training never showed: {rows} of {len(texts)} ({some})"
+        if strict:
+            raise DataError(f"{sentence}: leave --strict out to read it as unknown")
+        say(f"warning: {sentence}; it is read as unknown")
 
 
-def _checked(typed: list[str]) -> list[str]:
+def _checked(typed: list[str], config: DataConfig) -> list[str]:
     for number, text in enumerate(typed, start=1):
-        if not text.strip():
+        if is_empty(text, config):
             raise UsageError(f"text {number} is empty ({text!r}): type something to answer")
         if any("\ud800" <= character <= "\udfff" for character in text):  # how Python shows bytes it cannot read
             raise UsageError(f"text {number} ({text!r}) is not UTF-8: check the terminal's encoding")

@@ -21,7 +21,7 @@ from typing import Any, Self, get_args
 import numpy as np
 import tokenizers
 import torch
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import models, pre_tokenizers, trainers
 from torch import Tensor
 
 from harken.config import TokenKind
@@ -201,8 +201,6 @@ def _pipeline(kind: TokenKind, vocabulary: dict[str, int], merges: list[tuple[st
     pipeline = tokenizers.Tokenizer(model)
     if (cut := _cutter(kind)) is not None:
         pipeline.pre_tokenizer = cut
-    if kind in ("byte", "bpe"):
-        pipeline.decoder = decoders.ByteLevel()
     return pipeline
 
 

@@ -25,53 +25,70 @@ class Row(NamedTuple):
     problem: str | None = None  # why nothing could be read
 
 
-def text_rows(text: str, delimiter: str, require_target: bool) -> Iterator[Row]:
+def is_empty(text: str, config: DataConfig) -> bool:
+    """Whether a text holds nothing, or nothing but white space where that is ignored."""
+    return not (text.strip() if config.strip else text)
+
+
+def text_rows(text: str, delimiter: str, config: DataConfig, require_target: bool) -> Iterator[Row]:
     """Lines ``source<delimiter>target``; without ``require_target`` sources alone, if the first line is one."""
-    lines = text.split("\n")  # splitlines would also cut at form feeds and U+2028
-    if lines[-1] == "":
+    # splitlines would also cut at form feeds and U+2028
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+    while require_target and lines and is_empty(lines[-1], config):  # at the end; elsewhere a blank line is a bad row
         lines.pop()
-    while require_target and lines and not lines[-1].strip():  # at the end; elsewhere a blank line is a bad row
-        lines.pop()
-    paired = require_target or delimiter in next((line for line in lines if line.strip()), "")
+    paired = require_target or delimiter in next((line for line in lines if not is_empty(line, config)), "")
     for number, line in enumerate(lines, start=1):
         place, times = f"line {number}", line.count(delimiter)
-        if not paired or not (require_target or line.strip()):
-            yield Row(place, line)
-        elif times == 1:
+        if paired and times == 1:
             yield Row(place, *line.split(delimiter))
+        elif not paired or not (require_target or line.strip()):
+            yield Row(place, line)
         elif times == 0:
             yield Row(place, problem=f"there is no delimiter {delimiter!r} between source and target")
         else:
             yield Row(place, problem=f"the delimiter {delimiter!r} occurs {times} times, and must occur once")
 
 
-def csv_rows(name: str, text: str, delimiter: str, config: DataConfig, require_target: bool) -> Iterator[Row]:
-    """CSV with a header; quoted cells may hold delimiters and line ends."""
+def csv_rows(
+    name: str, text: str, delimiter: str, config: DataConfig, require_target: bool, require_key: bool
+) -> Iterator[Row]:
+    """CSV with a header; quoted cells may hold delimiters and line ends.
+
+    Raises:
+        ConfigError: a delimiter that CSV cannot have.
+        DataError: columns that are not there, or a quote after which nobody can say where a row begins.
+    """
     if len(delimiter) != 1:
         raise ConfigError(f"delimiter ({delimiter!r}) must be one character for CSV and TSV files")
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # max_characters is the limit here
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
+    key: str | None = None
     while True:
+        first = reader.line_num + 1
+        place = f"line {first}"  # where the row begins; line_num is where it ends
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Row(f"line {reader.line_num}", problem=f"not valid CSV: {error}")
+            if header is None or reader.line_num > first or str(error) == "unexpected end of data":
+                raise DataError(  # not for skip_bad_rows: this row may have swallowed any number of good ones
+                    f"{name}, {place}: a quote that is opened in this row is not closed as CSV wants it ({error}); "
+                    "close it, or write a quote that belongs to a text twice, and put that text in quotes"
+                ) from None
+            yield Row(place, problem=f"not valid CSV: {error}")
             continue
         if not cells:  # a blank line
             continue
         if header is None:
             header = [cell.strip() for cell in cells]
-            _check_columns(name, header, config, require_target)
+            key = _check_columns(name, header, config, require_target, require_key)
         elif len(cells) != len(header):
-            problem = f"the row has {len(cells)} cells, and the header has {len(header)}"
-            yield Row(f"line {reader.line_num}", problem=problem)
+            yield Row(place, problem=f"the row has {len(cells)} cells, and the header has {len(header)}")
         else:
             row = dict(zip(header, cells, strict=True))
-            key = None if config.key is None else row[config.key]
-            yield Row(f"line {reader.line_num}", row[config.source], row.get(config.target), key)
+            yield Row(place, row[config.source], row.get(config.target), None if key is None else row[key])
 
 
 class _Number(str):
@@ -80,7 +97,7 @@ class _Number(str):
     __slots__ = ()
 
 
-def json_rows(name: str, text: str, config: DataConfig, require_target: bool) -> Iterator[Row]:
+def json_rows(name: str, text: str, config: DataConfig, require_target: bool, require_key: bool) -> Iterator[Row]:
     """One JSON object per line."""
     rows: list[tuple[str, Any]] = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -92,7 +109,8 @@ def json_rows(name: str, text: str, config: DataConfig, require_target: bool) ->
             rows.append((f"line {number}", value))
     objects = [value for _, value in rows if isinstance(value, dict)]
     if objects:
-        _check_columns(name, list(dict.fromkeys(k for value in objects for k in value)), config, require_target)
+        there = list(dict.fromkeys(k for value in objects for k in value))
+        _check_columns(name, there, config, require_target, require_key)
     for place, value in rows:
         if not isinstance(value, dict):
             yield Row(place, problem=value if isinstance(value, str) else "not a JSON object")
@@ -109,16 +127,18 @@ def _json_text(value: str | bool | None) -> str | None:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def table_rows(name: str, table: pa.Table, config: DataConfig, require_target: bool) -> Iterator[Row]:
+def table_rows(
+    name: str, table: pa.Table, config: DataConfig, require_target: bool, require_key: bool
+) -> Iterator[Row]:
     """An Arrow table, whatever types its columns have, as long as they have a text."""
     names = [str(column) for column in table.column_names]
-    _check_columns(name, names, config, require_target)
+    key_column = _check_columns(name, names, config, require_target, require_key)
 
     def cells(column: str | None) -> Any:
         return table.column(names.index(column)) if column in names else None
 
     nothing: list[None] = [None] * table.num_rows
-    target, key = cells(config.target), cells(config.key)
+    target, key = cells(config.target), cells(key_column)
     sources = _texts(name, config.source, cells(config.source))
     targets = nothing if target is None else _texts(name, config.target, target)
     keys = nothing if key is None else key.to_pylist()
@@ -131,19 +151,28 @@ def _texts(name: str, column: str, cells: pa.ChunkedArray) -> list[str | None]:
 
     categorical = pa.types.is_dictionary(cells.type)
     kind = cells.type.value_type if categorical else cells.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return cells.to_pylist()  # type: ignore[no-any-return]
     try:
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            return cells.to_pylist()  # type: ignore[no-any-return]
         return (cells.cast(kind) if categorical else cells).cast(pa.large_string()).to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: column {column!r} holds bytes that are not UTF-8 ({error.reason})") from None
     except pa.ArrowException:
         raise DataError(f"{name}: column {column!r} holds {cells.type}, which is not text") from None
 
 
-def _check_columns(name: str, there: Sequence[str], config: DataConfig, require_target: bool) -> None:
-    wanted = {"source": config.source, "target": config.target if require_target else None, "key": config.key}
+def _check_columns(
+    name: str, there: Sequence[str], config: DataConfig, require_target: bool, require_key: bool
+) -> str | None:
+    """The key column, if there is one that is wanted; complains of columns that must be there and are not."""
+    key = config.key
+    if key is not None and not require_key and there.count(key) != 1:
+        key = None
+    wanted = {"source": config.source, "target": config.target if require_target else None, "key": key}
     for option, column in wanted.items():
         if column is not None and column not in there:
             known = ", ".join(map(repr, there[:20])) + (", …" if len(there) > 20 else "")
             raise DataError(f"{name} has no column {column!r}, only {known}: choose one of them with --{option}")
         if column is not None and there.count(column) > 1:
             raise DataError(f"{name} has {there.count(column)} columns called {column!r}: rename all but one")
+    return key

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harken.config import DataConfig
-from harken.data.rows import Row, csv_rows, json_rows, table_rows, text_rows
+from harken.data.rows import Row, csv_rows, is_empty, json_rows, table_rows, text_rows
 from harken.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _CSV_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 @dataclass(frozen=True)
 class Pairs:
-    """Inputs and answers, without white space around them.
+    """Inputs and answers, each text as it stands in its cell, white space and all.
 
     Attributes:
         sources: the inputs.
@@ -48,7 +48,9 @@ class Pairs:
         return len(self.sources)
 
 
-def read_pairs(source: str | Path | object, config: DataConfig, *, require_target: bool = True) -> Pairs:
+def read_pairs(
+    source: str | Path | object, config: DataConfig, *, require_target: bool = True, require_key: bool = True
+) -> Pairs:
     """Read pairs from a file or a table.
 
     Args:
@@ -58,44 +60,45 @@ def read_pairs(source: str | Path | object, config: DataConfig, *, require_targe
         config: names of the columns, delimiter, what to do with bad rows.
         require_target: False: answers may be missing, here and there or all of them; and text lines hold the input
             alone if the first one does.
+        require_key: False: where the columns do not include ``config.key``, there are no keys.
 
     Raises:
         DataError: what cannot be read, with its place; ``config.skip_bad_rows`` counts bad rows instead, unless
-            nothing is left.
+            nothing is left or an open quote hides where the rows of a CSV file begin.
         ConfigError: a delimiter that CSV cannot have.
         UsageError: neither a path nor a table.
     """
     name = str(source) if isinstance(source, str | Path) else "the table"
-    return _collect(name, _rows(name, source, config, require_target), config, require_target)
+    return _collect(name, _rows(name, source, config, require_target, require_key), config, require_target)
 
 
-def _rows(name: str, source: object, config: DataConfig, require_target: bool) -> Iterator[Row]:
+def _rows(name: str, source: object, config: DataConfig, require_target: bool, require_key: bool) -> Iterator[Row]:
     if not isinstance(source, str | Path):
-        return table_rows(name, _table(source), config, require_target)
+        return table_rows(name, _table(source), config, require_target, require_key)
     path = Path(source)
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     kind = suffixes[-1] if suffixes else ""
     if kind == ".parquet":
-        return table_rows(name, _parquet(path), config, require_target)
+        return table_rows(name, _parquet(path), config, require_target, require_key)
     text = _text(path)
     if kind in _CSV_DELIMITERS:
-        return csv_rows(name, text, _delimiter(config, _CSV_DELIMITERS[kind]), config, require_target)
+        return csv_rows(name, text, _delimiter(config, _CSV_DELIMITERS[kind]), config, require_target, require_key)
     if kind in (".jsonl", ".ndjson"):
-        return json_rows(name, text, config, require_target)
-    return text_rows(text, _delimiter(config, "\t"), require_target)
+        return json_rows(name, text, config, require_target, require_key)
+    return text_rows(text, _delimiter(config, "\t"), config, require_target)
 
 
 def _collect(name: str, stream: Iterator[Row], config: DataConfig, require_target: bool) -> Pairs:
-    """Strip, check, and keep the good rows."""
+    """Check the rows and keep the good ones."""
     rows = list(stream)
     if not rows:
         raise DataError(f"{name} is empty: it has no rows")
-    if require_target and all(row.problem is None and not (row.target or "").strip() for row in rows):
+    if require_target and all(row.problem is None and is_empty(row.target or "", config) for row in rows):
         raise DataError(f"{name} holds no answers: its target ({config.target!r}) is empty in every row")
     numbers, sources, targets, keys = [], [], [], []
     for number, row in enumerate(rows):
-        source, target = (row.source or "").strip(), (row.target or "").strip()
-        problem = row.problem or _problem(row, source, target, config.max_characters, require_target)
+        source, target = row.source or "", row.target or ""
+        problem = row.problem or _problem(row, source, target, config, require_target)
         if problem is None:
             numbers.append(number)
             sources.append(source)
@@ -110,14 +113,14 @@ def _collect(name: str, stream: Iterator[Row], config: DataConfig, require_targe
     return Pairs(sources, targets if answered else None, keys if keyed else None, numbers, len(rows) - len(numbers))
 
 
-def _problem(row: Row, source: str, target: str, max_characters: int, require_target: bool) -> str | None:
-    if require_target and not target:
+def _problem(row: Row, source: str, target: str, config: DataConfig, require_target: bool) -> str | None:
+    if require_target and is_empty(target, config):
         return "the target is empty"
     if require_target and row.source is None:
         return "the source is null"
     for side, text in (("source", source), ("target", target)):
-        if len(text) > max_characters:
-            return f"the {side} has {len(text):,} characters, more than max_characters ({max_characters:,})"
+        if len(text) > config.max_characters:
+            return f"the {side} has {len(text):,} characters, more than max_characters ({config.max_characters:,})"
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -180,10 +183,11 @@ def _parquet(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    content = _content(path)
     try:
-        return pq.read_table(pa.BufferReader(_content(path)))
-    except pa.ArrowException as error:
-        raise DataError(f"{path} is not a Parquet file: {_one_line(error)}") from None
+        return pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:  # OSError: pages that do not unpack
+        raise DataError(f"{path} is damaged or not a Parquet file: {_one_line(error)}") from None
 
 
 def _one_line(error: Exception) -> str:

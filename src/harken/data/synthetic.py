@@ -93,26 +93,3 @@ def dates(n: int, seed: int) -> tuple[list[str], list[str]]:
         most = len(targets) or days * len(_FORMS)
         raise DataError(f"n ({n:,}) is more than there are different dates: ask for fewer than {most:,}")
     return list(targets), list(targets.values())
-
-
-def addition(n: int, seed: int) -> tuple[list[str], list[str]]:
-    """Sums ``a+b`` of numbers from 0 to 999 and their results; small numbers are preferred, so that all lengths occur.
-
-    No source occurs twice.
-
-    Raises:
-        DataError: more than the million there is.
-    """
-    size = 1000
-    if n > size * size:
-        raise DataError(
-            f"n ({n:,}) must be at most {size * size:,}: there are no more sums of two numbers below {size}"
-        )
-    digits = np.array([10, 90, 900])[np.searchsorted([10, 100], np.arange(size), side="right")]  # how many are as long
-    generator = np.random.default_rng(seed)
-    # The n smallest of exponential variates with these means are a draw by weight without replacement
-    # (Efraimidis and Spirakis 2006).
-    waits = generator.exponential(np.multiply.outer(digits, digits).ravel())
-    codes = generator.permutation(np.argsort(waits, kind="stable")[:n])
-    pairs = [divmod(int(code), size) for code in codes]
-    return [f"{a}+{b}" for a, b in pairs], [str(a + b) for a, b in pairs]

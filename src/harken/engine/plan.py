@@ -24,9 +24,13 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 # 150 to 190 for hidden sizes 64 and 256 alike: a step of a row and the packing both grow with its square.
 SPAN_COST = 180
 
-# What oneDNN keeps for the backward pass, in bytes per row, step and hidden unit, and the most a span may keep.
-# glibc maps blocks over 32 MiB afresh at every call, and faulting their pages in can take a third of the time.
+# The memory of a span, in bytes per row, step and hidden unit, and the most it may be. glibc maps blocks over 32 MiB
+# afresh at every call, and faulting their pages in can take a third of the time. The first is what oneDNN's LSTM keeps
+# for the backward pass. Without one 24 was the fastest (as much as four gates, h and c in float32): 64 takes 8 % longer
+# and no bound 4 %. The GRU and float64 run by other kernels, whose blocks are large in training and out of it: the
+# first serves them too, and no bound at all takes 13 % longer for a GRU, and more for float64.
 KEPT_BYTES = 64
+INFERENCE_BYTES = 24
 KEPT_LIMIT = 30 << 20
 
 
@@ -57,12 +61,15 @@ class Plan(NamedTuple):
     write: Tensor
 
 
-def cut(lengths: Ints, hidden: int) -> list[Span]:
-    """The spans for rows of these lengths (not all 0): as many as pay, and none that keeps too much memory."""
+def cut(lengths: Ints, hidden: int, kept: int) -> list[Span]:
+    """The spans for rows of these lengths (not all 0): as many as pay, and none that takes too much memory.
+
+    ``kept`` is that memory in bytes per row, step and hidden unit.
+    """
     batch, longest = len(lengths), int(lengths.max())
     padding = batch * longest - int(lengths.sum())
     count = max(1, round(math.sqrt(padding / SPAN_COST)))  # n spans save padding·(1 - 1/n) and cost n·SPAN_COST
-    room = max(1, KEPT_LIMIT // (KEPT_BYTES * batch * hidden))  # steps
+    room = max(1, KEPT_LIMIT // (kept * batch * hidden))  # steps
     steps = min(-(-longest // count), room)
     if steps >= longest:
         return [Span(0, longest, batch)]

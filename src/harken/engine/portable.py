@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harken.engine.plan import Plan, Span, cut, plan
+from harken.engine.plan import INFERENCE_BYTES, KEPT_BYTES, Plan, Span, cut, plan
 
 # Added to a gate before its sigmoid: exactly 0 or 1 in float32 and float64, and no sum W·h + b of a network
 # that still learns comes near it.
@@ -34,7 +34,8 @@ def lstm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As :func:`harken.engine.op.ragged_lstm`; ``lengths`` on the CPU and not all 0, ``weights`` in its order."""
     size, ends = x.size(1), lengths.numpy()
-    spans = cut(ends, h0.size(-1))
+    fused_inference = x.dtype == torch.float32 and not torch.is_grad_enabled()
+    spans = cut(ends, h0.size(-1), INFERENCE_BYTES if fused_inference else KEPT_BYTES)
     if ends.min() == size:
         pieces, h, c = _lstm_spans(_time_first(x, reverse), spans, weights, h0, c0)
         return _batch_first(pieces, reverse), h, c
@@ -56,7 +57,7 @@ def lstm(
 def gru(x: Tensor, lengths: Tensor, weights: Sequence[Tensor], h0: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
     """As :func:`harken.engine.op.ragged_gru`; without a cell, each row's last h is all there is to find."""
     size, ends = x.size(1), lengths.numpy()
-    spans = cut(ends, h0.size(-1))
+    spans = cut(ends, h0.size(-1), KEPT_BYTES)
     if ends.min() == size:
         pieces, h = _gru_spans(_time_first(x, reverse), spans, weights, h0)
         return _batch_first(pieces, reverse), h

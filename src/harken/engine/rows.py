@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def mask_from_lengths(lengths: Tensor, size: int) -> Tensor:
-    """``lengths`` (B,) → mask (B, size), bool, True on the first ``lengths[b]`` positions of row b."""
+    """``lengths`` (B,) → mask (B, size), bool, True on the first ``lengths[b]`` positions of row b, on their device."""
     positions = torch.arange(size, device=lengths.device)  # (T,)
     return positions < lengths.unsqueeze(-1)  # (B, T)
 

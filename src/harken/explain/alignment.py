@@ -8,37 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from harken.config import RunConfig
-from harken.data.batching import PairLoader
+from harken.config import DataConfig, DecodingConfig
 from harken.data.features import Tokenizer
-from harken.errors import DataError, ShapeError, UsageError
-from harken.models.decoding import decode
-from harken.models.seq2seq import Seq2SeqModel
+from harken.data.texts import check_texts
+from harken.errors import ShapeError, UsageError
+from harken.predictor import Predictor
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_SIZE = 64  # small: weights of long texts are large
-
-
-class Fitted(Protocol):
-    """What `attention_of` needs of an estimator."""
-
-    @property
-    def config(self) -> RunConfig: ...  # noqa: D102
-    @property
-    def model(self) -> Seq2SeqModel: ...  # noqa: D102
-    @property
-    def source_tokenizer(self) -> Tokenizer: ...  # noqa: D102
-    @property
-    def target_tokenizer(self) -> Tokenizer: ...  # noqa: D102
-    @property
-    def max_length(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,70 +134,57 @@ def _piece(attention: Attention, row: int, schema: pa.Schema) -> pa.Table:
     return pa.table(columns).cast(schema)
 
 
-def attention_of(estimator: Fitted, sources: Sequence[str]) -> list[Attention]:
-    """Answer every text as the estimator's options say, and keep where the model looked.
+def attention_of(
+    predictor: Predictor,
+    sources: Sequence[str],
+    *,
+    reading: DataConfig | None = None,
+    decoding: DecodingConfig | None = None,
+    seed: int = 0,
+) -> list[Attention]:
+    """Answer every text and keep where the model looked.
+
+    Args:
+        sources: texts as the user has them: spans count their characters, those that `strip` ignores too.
+        reading: whether texts are stripped and how long they may be; default: as in training.
+        decoding: how to read answers off the model; default: as it was trained.
+        seed: of sampling.
 
     Raises:
         UsageError: a model without attention.
-        DataError: one text where a list of texts is meant.
+        DataError: something that is no list of texts.
     """
-    model, config = estimator.model, estimator.config
-    if model.attention is None:
+    config = predictor.config
+    if predictor.model.attention is None:
         raise UsageError(
             f"a model of kind={config.model.kind} does not attend, so it has nothing to show: train with kind=attention"
         )
-    if isinstance(sources, str):
-        raise DataError(f"sources is one text ({sources[:40]!r}): give a list of texts")
-    bos_id, eos_id = estimator.target_tokenizer.bos_id, estimator.target_tokenizer.eos_id
-    if bos_id is None or eos_id is None:
-        raise UsageError("the target tokenizer has no markers: fit it with markers=True")
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(config.training.seed)
-    loader = PairLoader(
-        estimator.source_tokenizer.encode(sources),
-        None,
-        batch_size=BATCH_SIZE,
-        bos_id=bos_id,
-        eos_id=eos_id,
-        reverse_source=config.features.reverse_source,
-        shuffle=False,
-        bucket=True,
-        seed=0,
-    )
+    reading = reading or config.data
+    originals = check_texts("sources", sources, reading.model_copy(update={"strip": False}))
+    texts = check_texts("sources", originals, reading)
     found: dict[int, Attention] = {}
-    for batch in loader:
-        batch = batch.to(device)
-        decoded = decode(
-            model,
-            batch.source,
-            batch.source_lengths,
-            config.decoding,
-            bos_id=bos_id,
-            eos_id=eos_id,
-            max_length=estimator.max_length,
-            with_weights=True,
-            generator=generator,
-        )
+    for batch in predictor.batches(texts, batch_size=BATCH_SIZE):
+        decoded = predictor.decode(batch, decoding or config.decoding, seed, with_weights=True)
         assert decoded.weights is not None  # this model attends
-        weights = decoded.weights.cpu()  # (B, …, L, S)
-        for place, row in enumerate(batch.rows.tolist()):
-            ids = decoded.tokens[place, : decoded.lengths[place]].tolist()
-            looked = weights[place, ..., : len(ids), : int(batch.source_lengths[place])]  # (…, T, S)
+        for place, (row, ids) in enumerate(zip(batch.rows.tolist(), decoded.ids(), strict=True)):
+            looked = decoded.weights[place, ..., : len(ids), : int(batch.source_lengths[place])]  # (…, T, S)
             if config.features.reverse_source:
                 looked = looked.flip(-1)
-            found[row] = _aligned(estimator, sources[row], ids, looked.clone())  # not a view of the whole batch
-    return [found[row] for row in range(len(sources))]
+            # A copy, for a view would keep the whole batch.
+            found[row] = _aligned(predictor, originals[row], texts[row], ids, looked.clone())
+    return [found[row] for row in range(len(texts))]
 
 
-def _aligned(estimator: Fitted, source: str, ids: list[int], weights: Tensor) -> Attention:
-    target = estimator.target_tokenizer
-    spans = estimator.source_tokenizer.spans(source)
+def _aligned(predictor: Predictor, original: str, text: str, ids: list[int], weights: Tensor) -> Attention:
+    target, reads = predictor.target_tokenizer, predictor.source_tokenizer
+    spans = reads.spans(text)
+    ignored = len(original) - len(original.lstrip()) if text != original else 0  # characters before the text
     return Attention(
-        source=source,
+        source=original,
         target=target.decode(ids),
-        source_tokens=_pieces(estimator.source_tokenizer, source, spans),
+        source_tokens=_pieces(reads, text, spans),
         target_tokens=["\N{REPLACEMENT CHARACTER}" if id == target.unk_id else target.token(id) for id in ids],
-        spans=spans,
+        spans=[(start + ignored, end + ignored) for start, end in spans],
         weights=weights,
     )
 

@@ -18,8 +18,8 @@ from matplotlib.font_manager import FontProperties
 
 from harken.errors import UsageError
 from harken.explain.alignment import Attention, table
-from harken.explain.files import put
 from harken.explain.labels import drawable, fonts_for, shortened, visible
+from harken.files import write_whole
 
 SUFFIXES = (".png", ".json", ".parquet", ".html")
 
@@ -39,7 +39,7 @@ def draw(attention: Attention, path: str | os.PathLike[str]) -> None:
     """
     buffer = io.BytesIO()
     figure_of(attention).savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15)
-    put(Path(path), buffer.getvalue())
+    write_whole(Path(path), buffer.getvalue())
 
 
 def write(
@@ -77,18 +77,18 @@ def write(
             lines = [
                 json.dumps(r, ensure_ascii=False) for n, a in zip(numbers, attentions, strict=True) for r in a.rows(n)
             ]
-            put(path, ("[" + ",\n ".join(lines) + "]\n").encode())
+            write_whole(path, ("[" + ",\n ".join(lines) + "]\n").encode())
         case ".parquet":
             import pyarrow as pa
             from pyarrow import parquet
 
             sink = pa.BufferOutputStream()
             parquet.write_table(table(attentions, numbers), sink)
-            put(path, sink.getvalue().to_pybytes())
+            write_whole(path, sink.getvalue().to_pybytes())
         case ".html":
             from harken.explain.page import page
 
-            put(path, page(attentions, numbers).encode())
+            write_whole(path, page(attentions, numbers).encode())
         case suffix:
             raise UsageError(f"{path.name!r} ends in {suffix or 'no suffix'!r}: name a file {', '.join(SUFFIXES)}")
     return [path]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harken.config import RunConfig
-from harken.explain.files import put
+from harken.files import write_whole
 from harken.models.seq2seq import Seq2SeqModel
 
 SAMPLE = {"B": 2, "S": 12, "T": 10}  # rows, source steps and target steps of the sample input
@@ -86,7 +86,7 @@ class Summary:
 
         buffer = io.BytesIO()
         diagram(self).savefig(buffer, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15)
-        put(Path(path), buffer.getvalue())
+        write_whole(Path(path), buffer.getvalue())
 
     def layer(self, name: str) -> Layer | None:
         """The layer of that name, if the model has it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harken.layers.attention import (
     AdditiveAttention,
     Attended,
-    Attention,
+    AttentionLayer,
     DotAttention,
     GeneralAttention,
     MultiHeadAttention,
@@ -19,7 +19,7 @@ from harken.layers.recurrent import GRUState, LSTMState, Recurrent, RecurrentOut
 __all__ = [
     "AdditiveAttention",
     "Attended",
-    "Attention",
+    "AttentionLayer",
     "DotAttention",
     "GRUState",
     "GeneralAttention",

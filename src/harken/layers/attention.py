@@ -27,7 +27,7 @@ from harken.layers.scores import (
 __all__ = [
     "AdditiveAttention",
     "Attended",
-    "Attention",
+    "AttentionLayer",
     "DotAttention",
     "GeneralAttention",
     "MultiHeadAttention",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-class Attention(nn.Module):
+class AttentionLayer(nn.Module):
     """What all attention modules share: sizes, checks, and (B, Q) as one step of (B, T, Q).
 
     A subclass gives `score`; the context then is the weighted sum of the values.
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         raise NotImplementedError
 
     def look(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Attended:
-        """`forward` for queries (B, T, Q), with shapes checked and values given."""
+        """`forward` for queries (B, T, Q), with shapes checked, values given and the mask on their device."""
         return attend(self.score(query, keys), values, mask)
 
     def forward(
@@ -74,7 +74,8 @@ class Attention(nn.Module):
             query: (B, T, Q) or (B, Q).
             keys: (B, S, K).
             values: (B, S, V); default: the keys.
-            mask: (B, S) or, for a query (B, T, Q), (B, T, S); bool, True = real; default: all keys are real.
+            mask: (B, S) or, for a query (B, T, Q), (B, T, S); bool, True = real, on any device; default: all
+                keys are real.
 
         Returns:
             Context (B, T, V) and weights (B, T, S) — (B, heads, T, S) from `MultiHeadAttention` —
@@ -97,13 +98,15 @@ class Attention(nn.Module):
             raise ShapeError(
                 f"values {tuple(values.shape)} must be (B, S, V) with the keys' (B, S) {tuple(keys.shape[:2])}"
             )
+        if mask is not None:
+            mask = mask.to(query.device)
         if query.dim() == 3:
             return self.look(query, keys, values, mask)
         context, weights = self.look(query.unsqueeze(1), keys, values, mask)  # (B, 1, V), (B, 1, S)
         return Attended(context.squeeze(1), weights.squeeze(-2))  # (B, V), (B, S)
 
 
-class DotAttention(Attention):
+class DotAttention(AttentionLayer):
     """Score = ⟨query, key⟩, divided by √size when scaled; no parameters. See `dot_scores`."""
 
     def __init__(self, size: int, *, scaled: bool = False) -> None:
@@ -115,7 +118,7 @@ class DotAttention(Attention):
         return dot_scores(query, keys, scaled=self.scaled)
 
 
-class GeneralAttention(Attention):
+class GeneralAttention(AttentionLayer):
     """Score = ⟨W query, key⟩: query and key may differ in size. See `general_scores`."""
 
     def __init__(self, query_size: int, key_size: int) -> None:
@@ -128,7 +131,7 @@ class GeneralAttention(Attention):
         return general_scores(query, keys, self.query.weight)
 
 
-class AdditiveAttention(Attention):
+class AdditiveAttention(AttentionLayer):
     """Score = ⟨v, tanh(W_q query + W_k key + b)⟩. See `additive_scores`.
 
     The tanh of every pair is held at once, (B, T, S, H): the price of the only score here that is no product.
@@ -159,7 +162,7 @@ class AdditiveAttention(Attention):
         )
 
 
-class MultiHeadAttention(Attention):
+class MultiHeadAttention(AttentionLayer):
     """`num_heads` scaled dot attentions side by side, each in its own projection of query, keys and values.
 
     Vaswani et al. 2017, section 3.2.2. The context has the query's size, Q; weights are (B, heads, T, S), never
@@ -205,7 +208,7 @@ class MultiHeadAttention(Attention):
         return dot_scores(self._heads(self.query(query)), self._heads(self.key(keys)), scaled=True)
 
     def look(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Attended:
-        """`forward` for queries (B, T, Q), with shapes checked and values given."""
+        """`forward` for queries (B, T, Q), with shapes checked, values given and the mask on their device."""
         if values.shape[-1] != self.value_size:
             raise ShapeError(f"values {tuple(values.shape)} must be (B, S, V) with V = value_size ({self.value_size})")
         if mask is None:
@@ -254,7 +257,7 @@ class MultiHeadAttention(Attention):
         return module.train(source.training)
 
 
-def build_attention(score: str, query_size: int, key_size: int, num_heads: int = 1) -> Attention:
+def build_attention(score: str, query_size: int, key_size: int, num_heads: int = 1) -> AttentionLayer:
     """The attention module of a config's name; `num_heads` counts for multi-head only.
 
     The additive score's hidden size is `query_size`.

@@ -31,8 +31,8 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Args:
         scores: (B, ..., S), of any rank from 2.
-        mask: bool, True = real; (B, S), or (B, T, S) for scores (B, T, S) and (B, heads, T, S). Axes that it
-            lacks are inserted after B.
+        mask: bool, True = real, on any device; (B, S), or (B, T, S) for scores (B, T, S) and (B, heads, T, S). Axes
+            that it lacks are inserted after B.
 
     Returns:
         Weights like `scores`: ≥ 0, exactly 0 where the mask is False, summing to 1 over the rest. Where

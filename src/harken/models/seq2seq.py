@@ -77,7 +77,7 @@ class Bridge(nn.Module):
         """(layers · 2, B, H) → (layers, B, H)."""
         joined = []
         for part, linear in zip(state, self.maps, strict=True):
-            directions = part.view(-1, 2, *part.shape[1:])  # (layers, 2, B, H)
+            directions = part.view(len(part) // 2, 2, *part.shape[1:])  # (layers, 2, B, H)
             joined.append(linear(torch.cat(directions.unbind(1), dim=-1)))  # (layers, B, H)
         return type(state)(*joined)
 
@@ -141,7 +141,7 @@ class Seq2SeqModel(nn.Module):
             inputs = self._decoder_inputs(self.target_embedding(target_in), memory)  # (B, T, E …)
             outputs = self.decoder(inputs, target_lengths, memory.state).outputs  # (B, T, H)
             features, weights = self._features(outputs, memory)
-        real = mask_from_lengths(target_lengths, target_in.shape[1])  # (B, T)
+        real = mask_from_lengths(target_lengths.to(target_in.device), target_in.shape[1])  # (B, T)
         logits = self._logits(features).masked_fill(~real.unsqueeze(-1), 0.0)  # (B, T, V)
         if weights is not None:
             rows = real.unsqueeze(1) if weights.dim() == 4 else real
@@ -153,7 +153,7 @@ class Seq2SeqModel(nn.Module):
         keys, state = self.encoder(self.source_embedding(source), source_lengths)
         if self.bridge is not None:
             state = self.bridge(state)
-        return Memory(keys, mask_from_lengths(source_lengths, source.shape[1]), state)
+        return Memory(keys, mask_from_lengths(source_lengths.to(source.device), source.shape[1]), state)
 
     def start(self, memory: Memory) -> DecoderState:
         """The state before the first step."""
@@ -230,5 +230,5 @@ def token_loss(logits: Tensor, targets: Tensor, lengths: Tensor, label_smoothing
             (Szegedy et al. 2016, section 7).
     """
     losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=label_smoothing)
-    real = mask_from_lengths(lengths, targets.shape[1])
+    real = mask_from_lengths(lengths.to(targets.device), targets.shape[1])
     return losses.view_as(targets).masked_fill(~real, 0.0).sum(dim=1)

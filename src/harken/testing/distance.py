@@ -42,10 +42,17 @@ def distance(value: Tensor, truth: Tensor, floor: float) -> float:
     return difference / max(norm(truth), floor, torch.finfo(torch.float32).tiny)
 
 
-def weights_error(weights: Tensor) -> float:
-    """How far from weights: those of one query are ≥ 0 and sum to 1, or are all 0."""
+def weights_error(weights: Tensor, length: int) -> float:
+    """How far from weights: those of one query are ≥ 0 and sum to 1, or are all 0.
+
+    Not all queries of a row that holds anything may be 0: those that are padding themselves look at nothing, and
+    so may some that are real (the first, where each looks at what came before it), but not every one.
+    """
     if weights.numel() == 0:
         return 0.0
     total = weights.detach().sum(-1)
-    distance = torch.minimum((total - 1).abs(), total.abs()).max()
+    from_one = (total - 1).abs()
+    distance = torch.minimum(from_one, total.abs()).max()
+    if length > 0:
+        distance = torch.maximum(distance, from_one.min())
     return float("inf") if bool((weights < 0).any()) else float(distance)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -37,7 +37,9 @@ def check_padding(
     order, empty rows beside it, nothing but empty rows, and the first batch once more (nothing may be kept between
     calls). In each, outputs and the gradients of a random linear loss per row are compared with those of the row
     alone; NaN equals nothing; padding must get no gradient. An output field named `weights` must also be
-    attention weights: ≥ 0, and over the last axis summing to 1, or to 0 where nothing was looked at.
+    attention weights: ≥ 0, and over the last axis summing to 1, or to 0 where nothing was looked at (not for all
+    queries of a row that is not empty). On CUDA everything runs under cuDNN, as it does in use; if that refuses the
+    backward pass, as it does for `nn.LSTM` and `nn.GRU` in eval mode, all is run again without.
 
     Args:
         f: a callable of (x, lengths) that returns a tensor, or a nested tuple, named tuple or dict of tensors.
@@ -46,7 +48,7 @@ def check_padding(
         x: (B, T, ...) right-padded, B ≥ 1; floats are converted to `dtype`; the padding of integers is filled
             with other integers of `x`, and only parameters have gradients then.
         lengths: (B,) int64, 0 ≤ length ≤ T.
-        dtype: torch.float64 (tolerance 1e-10) or torch.float32 (1e-5).
+        dtype: torch.float64 (tolerance 1e-10) or torch.float32 (1e-5; on CUDA, switch TF32 off around the call).
         parameters: tensors that require gradients, to compare those too; default: a module's own.
         zero_padding: whether outputs along T must be exactly 0 on padding.
 
@@ -69,7 +71,16 @@ def check_padding(
         f = copy.deepcopy(f).to(dtype).eval()
         parameters = dict(f.named_parameters()) if parameters is None else parameters
     x = x.detach().to(dtype) if x.is_floating_point() else x.detach()
-    return PaddingReport(tuple(_Check(f, x, lengths, dtype, dict(parameters or {}), zero_padding).rows()))
+    check = partial(_Check, f, x, lengths, dtype, dict(parameters or {}), zero_padding)
+    try:
+        return PaddingReport(tuple(check().rows()))
+    except _CudnnRefusal:
+        with torch.backends.cudnn.flags(enabled=False):
+            return PaddingReport(tuple(check().rows()))
+
+
+class _CudnnRefusal(Exception):
+    """cuDNN's recurrent layers have no backward pass in eval mode; PyTorch's own have."""
 
 
 class _Axes(NamedTuple):
@@ -103,13 +114,17 @@ class _Check:
         generator = torch.Generator().manual_seed(0)
         mask = mask_from_lengths(self.lengths, self.x.shape[1]).to(self.x.device)
         self.x = torch.where(_like(mask, self.x), self.x, 0)
-        self.axes = self._find_axes()
+        try:
+            self.axes = self._find_axes()
+        except Exception as error:  # whatever f raises is the finding
+            yield self._raised("batch", None, error)
+            return
         if not self.axes:
             raise UsageError("f must return at least one tensor that has a row for each row of x")
         for row, length in enumerate(self.lengths.tolist()):
             try:
                 self.truths.append(self._truth(self.x[row : row + 1, : max(length, 1)], length, generator))
-            except Exception as error:  # whatever f raises is the finding
+            except Exception as error:
                 yield self._raised("alone", row, error)
                 return  # nothing to compare with
         for case, x, lengths, origin in self._cases(generator):
@@ -121,6 +136,8 @@ class _Check:
                 yield self._raised(case, None, error)
 
     def _raised(self, case: str, row: int | None, error: Exception) -> PaddingRow:
+        if torch.backends.cudnn.enabled and "backward can only be called in training mode" in str(error):
+            raise _CudnnRefusal from error
         note = f"raised {type(error).__name__}: {' '.join(str(error).split())[:120]}"
         return PaddingRow(case, "–", row, float("inf"), TOLERANCE[self.dtype], note)
 
@@ -173,7 +190,7 @@ class _Check:
         """Tell each output's axes by what they do when rows, then columns, are added."""
         more = [0] * MATES  # a batch of one could lose its axis, so there are some more from the beginning
         x, lengths = torch.cat([self.x, self.x[more]]), torch.cat([self.lengths, self.lengths[more]])
-        with torch.no_grad(), _differentiable(x):
+        with torch.no_grad():
             base = _flatten(self.f(x, lengths))
             taller = _flatten(self.f(torch.cat([x, x[more]]), torch.cat([lengths, lengths[more]])))
             wider = _flatten(self.f(F.pad(x, [0, 0] * (x.dim() - 2) + [0, COLUMNS]), lengths))
@@ -189,7 +206,7 @@ class _Check:
 
     def _run(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         x = x.clone().requires_grad_(x.is_floating_point())
-        with torch.enable_grad(), _differentiable(x):
+        with torch.enable_grad():
             found = _flatten(self.f(x, lengths))
         values = {}
         for name, axes in self.axes.items():
@@ -204,8 +221,7 @@ class _Check:
         inputs = ([x] if x.requires_grad else []) + list(self.parameters.values())
         found: tuple[Tensor | None, ...] = (None,) * len(inputs)
         if loss is not None and loss.requires_grad and inputs:
-            with _differentiable(x):
-                found = torch.autograd.grad(loss, inputs, allow_unused=True)
+            found = torch.autograd.grad(loss, inputs, allow_unused=True)
         whole = tuple(torch.zeros_like(i) if g is None else g for i, g in zip(inputs, found, strict=True))
         x_gradient = whole[0] if x.requires_grad else None
         return x_gradient, dict(zip(self.parameters, whole[len(inputs) - len(self.parameters) :], strict=True))
@@ -243,7 +259,7 @@ class _Check:
                 if self.zero_padding and self._leaks(name, value[place], length):
                     worst.add(shown, float("inf"), "padding is not exactly 0")
                 if name.split(".")[-1] == "weights":
-                    worst.add(shown, weights_error(own), "not weights: negative, or not summing to 1")
+                    worst.add(shown, weights_error(own, length), "not weights: negative, or not summing to 1")
                 if name in truth.cotangents:
                     loss = _add(loss, (own * common(truth.cotangents[name], own)[0]).sum())
             yield PaddingRow(case, name, worst.row, worst.error, tolerance, worst.note)
@@ -289,11 +305,6 @@ def _flatten(value: Any, name: str = "") -> dict[str, Tensor]:
     else:
         return {}
     return {k: v for part, inner in items for k, v in _flatten(inner, f"{name}.{part}" if name else f"{part}").items()}
-
-
-def _differentiable(x: Tensor) -> AbstractContextManager[None]:
-    """cuDNN's recurrent layers have no backward in eval mode; PyTorch's own have."""
-    return torch.backends.cudnn.flags(enabled=False) if x.is_cuda else nullcontext()
 
 
 def _like(mask: Tensor, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,24 +13,44 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from harken.files import beside, write_whole
 from harken.training.module import Seq2SeqModule
+
+
+def agreed(trainer: pl.Trainer, wanted: bool) -> bool:
+    """Does any process want it? Then all do it, at the same step: each has its own clock and its own signals."""
+    if trainer.world_size == 1:
+        return wanted
+    return bool(trainer.strategy.reduce_boolean_decision(wanted, all=False))
 
 
 class Epoch(NamedTuple):
     """One line of history.csv."""
 
     epoch: int  # 1-based
-    train_loss: float  # nats per target token, dropout on, measured while the weights moved
+    train_loss: float  # nats per target token, dropout and label smoothing on, measured while the weights moved
     valid_loss: float
     exact_match: float
     token_accuracy: float
-    learning_rate: float  # of the epoch's last step
+    learning_rate: float  # after the epoch's last step
     seconds: float  # training and validation of this epoch
     train_seconds: float  # training alone
 
 
 class Interrupted(Exception):
     """Somebody asked training to stop; raised between two steps, when everything is consistent."""
+
+
+class Begin(pl.Callback):
+    """Calls something once, in the first process, when the first step is about to be taken."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Rows, options and checkpoint have all been found good by now."""
+        if trainer.is_global_zero:
+            self.action()
 
 
 class Stop(pl.Callback):
@@ -40,12 +61,12 @@ class Stop(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Stop here, but let an epoch that is all but over have its validation: Lightning would not catch up on it."""
-        if self.requested and not trainer.is_last_batch:
+        if not trainer.is_last_batch and agreed(trainer, self.requested):
             raise Interrupted
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop after a validation too."""
-        if self.requested:
+        if agreed(trainer, self.requested):
             raise Interrupted
 
 
@@ -56,10 +77,17 @@ class History(pl.Callback):
         monitor: 'exact_match' (larger is better, ties go to the smaller loss) or 'loss'.
         keep: called with the module when an epoch is the best so far.
         path: history.csv, or None.
+        patience: stop after this many epochs without a better one; None: never.
     """
 
-    def __init__(self, monitor: str, keep: Callable[[Seq2SeqModule, Epoch], None], path: Path | None) -> None:
-        self.monitor, self.keep, self.path = monitor, keep, path
+    def __init__(
+        self,
+        monitor: str,
+        keep: Callable[[Seq2SeqModule, Epoch], None],
+        path: Path | None,
+        patience: int | None = None,
+    ) -> None:
+        self.monitor, self.keep, self.path, self.patience = monitor, keep, path, patience
         self.epochs: list[Epoch] = []
         self.best: Epoch | None = None
         self.spent = 0.0  # seconds of this epoch before an interruption
@@ -68,6 +96,7 @@ class History(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock; a resumed epoch goes on from what was spent."""
         self._began = time.perf_counter() - self.spent
+        self._lose_patience(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A new epoch, a new clock."""
@@ -98,6 +127,12 @@ class History(pl.Callback):
         if self.best is None or self._rank(epoch) > self._rank(self.best):
             self.best = epoch
             self.keep(pl_module, epoch)
+        self._lose_patience(trainer)
+
+    def _lose_patience(self, trainer: pl.Trainer) -> None:
+        """Lightning's EarlyStopping knows no ties and is saved an epoch late; this is the same idea of better."""
+        if self.patience is not None and self.best is not None:
+            trainer.should_stop |= self.epochs[-1].epoch - self.best.epoch >= self.patience
 
     def _rank(self, epoch: Epoch) -> tuple[float, float]:
         return (epoch.exact_match if self.monitor == "exact_match" else 0.0, -epoch.valid_loss)
@@ -156,7 +191,7 @@ class Resume(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Save when the last saving is old; the end of the epoch saves anyway."""
-        if time.monotonic() - self._saved > self.seconds and not trainer.is_last_batch:
+        if not trainer.is_last_batch and agreed(trainer, time.monotonic() - self._saved > self.seconds):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -169,21 +204,21 @@ class Resume(pl.Callback):
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        beside = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(beside, weights_only=False)
         if trainer.is_global_zero:
-            beside.replace(self.path)
+            with beside(self.path) as temporary:
+                trainer.save_checkpoint(temporary, weights_only=False)
+        else:
+            trainer.save_checkpoint(self.path, weights_only=False)  # every process takes part, only the first writes
         self._saved = time.monotonic()
 
 
 def write_history(path: Path, epochs: Sequence[Epoch]) -> None:
-    """Write history.csv beside, then rename."""
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Epoch._fields)
-        writer.writerows(epochs)
-    beside.replace(path)
+    """history.csv: a line for each epoch."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Epoch._fields)
+    writer.writerows(epochs)
+    write_whole(path, text.getvalue())
 
 
 def copy_weights(module: torch.nn.Module) -> dict[str, Tensor]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import IO
 
 from harken.training.callbacks import Epoch
 
 
-def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
+def draw_curves(epochs: Sequence[Epoch], file: IO[bytes]) -> None:
     """Loss of training and validation on the left, exact match and token accuracy on the right."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -30,4 +30,4 @@ def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.savefig(path, dpi=150, format="png")
+    figure.savefig(file, dpi=150, format="png")

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harken.errors import ConfigError
-from harken.training.callbacks import Examples, History, Interrupted, Resume, Stop
+from harken.errors import ConfigError, MissingExtraError
+from harken.training.callbacks import Begin, Examples, History, Interrupted, Resume, Stop
 
 if TYPE_CHECKING:
     from harken.training.module import Seq2SeqModule
@@ -50,24 +50,28 @@ def run_loop(
     module: Seq2SeqModule,
     history: History,
     validation: Texts,
+    show: Callable[[str], None] | None,
+    *,
     out: Path | None,
     resume: bool,
-    show: Callable[[str], None] | None,
+    begin: Callable[[], None],
 ) -> bool:
-    """Let Lightning turn the loop; True when somebody interrupted it."""
+    """Let Lightning turn the loop; True when somebody interrupted it.
+
+    Args:
+        begin: called when the first step is about to be taken.
+
+    Raises:
+        ConfigError: Lightning refuses one of the options that are handed to it.
+    """
     import lightning.pytorch as pl
     from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch.callbacks import EarlyStopping
 
     options = module.run_config.training
     stop = Stop()
-    callbacks: list[pl.Callback] = [history]
+    callbacks: list[pl.Callback] = [Begin(begin), history]
     if show is not None:
         callbacks.append(Examples(validation.sources, validation.targets, options.epochs, show))
-    if options.patience is not None:
-        by_match = options.monitor == "exact_match"
-        monitor, mode = ("exact_match", "max") if by_match else ("valid_loss", "min")
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=options.patience))
     callbacks.append(stop)
     if out is not None:
         callbacks.append(Resume(out / "resume.ckpt", options.checkpoint_minutes))
@@ -86,7 +90,9 @@ def run_loop(
             enable_progress_bar=show is not None and os.isatty(2),
             num_sanity_val_steps=0,
         )
-    except (MisconfigurationException, ModuleNotFoundError, ValueError, TypeError, RuntimeError) as error:
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or options.logger, options.logger) from error
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         asked = ", ".join(f"{n}={getattr(options, n)}" for n in ("accelerator", "devices", "precision", "logger"))
         raise ConfigError(f"Lightning refuses {asked}: {_sentence(error)}") from error
     checkpoint = str(out / "resume.ckpt") if resume and out is not None else None
@@ -97,7 +103,7 @@ def run_loop(
                 ckpt_path=checkpoint,
                 weights_only=True if checkpoint else None,
             )
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             return True
         except SystemExit:  # a second Ctrl-C: Lightning exits, which would take a notebook's kernel along
             if not trainer.interrupted:
@@ -132,12 +138,11 @@ def _sigint(stop: Stop) -> Iterator[None]:
 
 
 def _logger(name: str, out: Path | None) -> Any:
+    if name == "none" or out is None:  # without a folder nothing is written
+        return False
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-    if name == "none":
-        return False
-    folder = out or Path("runs")
-    return (CSVLogger if name == "csv" else TensorBoardLogger)(folder, name="logs")
+    return (CSVLogger if name == "csv" else TensorBoardLogger)(out, name="logs")
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class Seq2SeqModule(pl.LightningModule):
         return total / tokens
 
     def train_loss(self) -> float:
-        """Mean loss per token since the epoch began; asking starts the next count."""
+        """Mean loss per token since the epoch began, label smoothing included; asking starts the next count."""
         loss = float(self._loss_sum / self._loss_tokens)
         self._loss_sum.zero_()
         self._loss_tokens.zero_()
@@ -86,7 +86,7 @@ class Seq2SeqModule(pl.LightningModule):
         """Score one batch; keep the answers of the first few rows to show them."""
         answers = self.scorer.add(self.model, batch)
         shown = self.run_config.training.show_examples
-        self.examples.update({r: t for r, t in zip(answers.rows, answers.texts, strict=True) if r < shown})
+        self.examples.update({row: text for row, text in answers.items() if row < shown})
 
     def on_validation_epoch_end(self) -> None:
         """Tell the callbacks, the progress bar and the logger."""
@@ -101,7 +101,7 @@ class Seq2SeqModule(pl.LightningModule):
             self.model.parameters(),
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
-            fused="mixed" not in training.precision,  # Lightning refuses to clip under a fused step then
+            fused="mixed" not in self.trainer.precision,  # Lightning refuses to clip under a fused step then
         )
         # Counted by us: asking Lightning sets the loader up before a checkpoint is read, and its place is then lost.
         steps = training.epochs * len(self.train_dataloader())
@@ -130,7 +130,7 @@ class Seq2SeqModule(pl.LightningModule):
 def learning_rate_factor(schedule: str, steps: int, warmup: float) -> Callable[[int], float]:
     """Step → factor of the learning rate.
 
-    constant: 1. cosine: linear from 0 over ``warmup · steps``, then half a cosine down to 0 at the last step
+    constant: 1. cosine: linear from 0 over ``warmup · steps``, then half a cosine down to 0, one step after the last
     (Loshchilov & Hutter 2017, equation 5, without restarts).
     """
     if schedule == "constant":

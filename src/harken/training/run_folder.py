@@ -1,81 +1,76 @@
 """The folder of a run: what is in it, who may write there, what a resumed run must agree with.
 
-OUT/
-├── config.yaml     every option
-├── bundle/         the best epoch, safe to load anywhere
-├── resume.ckpt     what `--resume` continues from (Lightning's file, read with weights_only=True)
-├── metrics.json  history.csv  curves.png
-└── logs/           of a Lightning logger, where one was asked for
+    OUT/
+    ├── config.yaml     every option
+    ├── bundle/         the best epoch, safe to load anywhere
+    ├── resume.ckpt     what `--resume` continues from (Lightning's file, read with weights_only=True)
+    ├── metrics.json  history.csv  curves.png  map.png
+    └── logs/           of a Lightning logger, where one was asked for
+
+`check_folder` refuses before any work is done and changes nothing. `begin_run` is called when the first step is about
+to be taken, when all that could be wrong with rows and options has been found; an older bundle that is to be
+overwritten stands until the new run has one.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
 from pathlib import Path
 
-from harken.bundle import Bundle
+from harken.bundle import FOLDER, Bundle, refuse_foreign
 from harken.config import RunConfig
 from harken.errors import ConfigError, UsageError
+from harken.files import write_whole
 from harken.training.callbacks import Epoch
 from harken.training.curves import draw_curves
 
-_FINAL = {"bundle", "resume.ckpt", "metrics.json", "history.csv", "curves.png", "config.yaml", "logs"}
-_HALF_WRITTEN = {".bundle.new", ".bundle.old", "resume.tmp", "metrics.json.tmp", "history.tmp", "config.yaml.tmp"}
-OURS = _FINAL | _HALF_WRITTEN
-_ONLY_BEGUN = _HALF_WRITTEN - {".bundle.new", ".bundle.old"} | {"config.yaml"}
-"""What a run leaves that failed before its first step: nothing that anybody would miss."""
+CONFIG, CHECKPOINT, METRICS, HISTORY, CURVES, LOGS = (
+    "config.yaml",
+    "resume.ckpt",
+    "metrics.json",
+    "history.csv",
+    "curves.png",
+    "logs",
+)
+MAP = "map.png"  # where `harken demo` draws what its model looked at
+_FILES = {CONFIG, CHECKPOINT, METRICS, HISTORY, CURVES, MAP}
 
 RESUMABLE = {"train", "show_examples", "accelerator", "logger", "checkpoint_minutes", "epochs"}
 """Options that a resumed run may change. More epochs re-plan the cosine schedule from the step that is reached."""
 
 
-def prepare_folder(out: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> RunConfig:
-    """Make the run folder, and say with which options the run goes on.
+def check_folder(out: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that this run must not write to. Nothing is changed.
 
     Raises:
         UsageError: the folder holds something already, or nothing to resume.
         ConfigError: a resumed run was asked for options that differ from those it began with.
     """
-    written = out / "config.yaml"
     if resume:
-        if not (out / "resume.ckpt").is_file() or not written.is_file():
+        if not (out / CHECKPOINT).is_file() or not (out / CONFIG).is_file():
             raise UsageError(f"{out} holds no run to resume: leave out --resume to start one")
-        before = RunConfig.from_yaml(written.read_text())
-        for section, fields in before.sections().items():
-            for name in fields.model_fields:
-                old, new = getattr(getattr(before, section), name), getattr(getattr(config, section), name)
-                if old != new and name not in RESUMABLE:
-                    raise ConfigError(
-                        f"{name} was {old!r} when {out} began and is {new!r} now: "
-                        "resume with the same options, or start anew with --overwrite"
-                    )
-    elif out.exists() and (not out.is_dir() or any(p.name not in _ONLY_BEGUN for p in out.iterdir())):
-        if not overwrite:
-            raise UsageError(
-                f"{out} is not empty: "
-                "--resume continues the run in it, --overwrite replaces it, another --out leaves it alone"
-            )
-        _remove_run(out)
-    out.mkdir(parents=True, exist_ok=True)
-    beside = out / "config.yaml.tmp"
-    beside.write_text(config.to_yaml())
-    beside.replace(written)
-    return config
-
-
-def _remove_run(out: Path) -> None:
-    """Remove a run's own files and nothing else that a user keeps there."""
-    strangers = [p.name for p in out.iterdir() if p.name not in OURS] if out.is_dir() else [out.name]
-    if strangers:
+        _check_options(out, config)
+    elif out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: give a folder with --out")
+    elif overwrite:
+        _check_strangers(out)
+    elif out.is_dir() and any(out.iterdir()) and not _only_begun(out, config):
         raise UsageError(
-            f"{out} holds {strangers[0]!r}, which no run wrote: --overwrite replaces runs only, so give another --out"
+            f"{out} is not empty: --resume continues the run in it, --overwrite replaces it, "
+            "another --out leaves it alone"
         )
-    for path in out.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+
+
+def begin_run(out: Path, config: RunConfig, *, resume: bool) -> None:
+    """Write down the options; a run that starts anew first clears away what an older one left,
+    but for its bundle and its logs."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        for name in _FILES - {CONFIG}:
+            (out / name).unlink(missing_ok=True)
+    if not _same(out / CONFIG, config):
+        write_whole(out / CONFIG, config.to_yaml())
 
 
 def write_report(
@@ -93,8 +88,49 @@ def write_report(
         "epoch_seconds": round(sum(e.seconds for e in epochs), 3),
         "seconds": round(seconds, 3),
     }
-    beside = out / "metrics.json.tmp"
-    beside.write_text(json.dumps(metrics, indent=2) + "\n")
-    beside.replace(out / "metrics.json")
+    write_whole(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     if epochs:
-        draw_curves(epochs, out / "curves.png")
+        picture = io.BytesIO()
+        draw_curves(epochs, picture)
+        write_whole(out / CURVES, picture.getvalue())
+
+
+def _check_options(out: Path, config: RunConfig) -> None:
+    before = RunConfig.from_yaml((out / CONFIG).read_text(encoding="utf-8"))
+    for section, fields in before.sections().items():
+        for name in fields.model_fields:
+            old, new = getattr(getattr(before, section), name), getattr(getattr(config, section), name)
+            if old != new and name not in RESUMABLE:
+                raise ConfigError(
+                    f"{name} was {old!r} when {out} began and is {new!r} now: "
+                    "resume with the same options, or start anew with --overwrite"
+                )
+
+
+def _check_strangers(out: Path) -> None:
+    """--overwrite replaces a run and nothing else that a user keeps in its folder."""
+    ours = _FILES | {LOGS, FOLDER, f".{FOLDER}.new", f".{FOLDER}.old"}
+    strangers = [p.name for p in out.iterdir() if p.name not in ours and not _left_over(p)] if out.is_dir() else []
+    if strangers:
+        raise UsageError(
+            f"{out} holds {strangers[0]!r}, which no run wrote: --overwrite replaces runs only, so give another --out"
+        )
+    refuse_foreign(out / FOLDER)
+
+
+def _left_over(path: Path) -> bool:
+    """A file that a killed process was writing beside one of ours."""
+    return any(path.name.startswith(f".{name}.") for name in _FILES)
+
+
+def _only_begun(out: Path, config: RunConfig) -> bool:
+    """Nothing there but the options of this very run, from a start that was killed before it had more."""
+    return {p.name for p in out.iterdir() if not _left_over(p)} <= {CONFIG} and _same(out / CONFIG, config)
+
+
+def _same(file: Path, config: RunConfig) -> bool:
+    """Does the file say what would be written? Then it stays, with the comments that somebody may have added."""
+    try:
+        return RunConfig.from_yaml(file.read_text(encoding="utf-8")) == config
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return False

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from harken.layers.masks import mask_from_lengths
-from harken.models.decoding import decode
 from harken.models.seq2seq import Seq2SeqModel, token_loss
+from harken.predictor import decode_batch
 
 if TYPE_CHECKING:
     from harken.config import DecodingConfig
@@ -30,15 +28,7 @@ class Scores(NamedTuple):
     rows: int
 
 
-class Answers(NamedTuple):
-    """Decoded texts of one batch, in the batch's order."""
-
-    rows: list[int]  # where each row stands in the data
-    texts: list[str]
-    log_probability: Tensor  # (B,)
-
-
-class Scorer(nn.Module):
+class Scorer:
     """Adds up scores batch by batch.
 
     Args:
@@ -48,71 +38,35 @@ class Scorer(nn.Module):
     """
 
     def __init__(self, tokenizer: Tokenizer, targets: Sequence[str], decoding: DecodingConfig, max_length: int) -> None:
-        super().__init__()
         self.tokenizer, self.targets = tokenizer, targets
         self.decoding, self.max_length = decoding, max_length
-        # Every process scores all rows, so there is nothing to add up between them.
-        self.exact_match, self.token_accuracy, self.loss = (MeanMetric(sync_on_compute=False) for _ in range(3))
-        self.rows = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything added so far."""
+        self._rows = self._right = self._tokens = self._right_tokens = 0
+        self._loss = 0.0
 
     @torch.no_grad()
-    def add(self, model: Seq2SeqModel, batch: Batch, generator: torch.Generator | None = None) -> Answers:
-        """Score a batch and return what the model answered."""
+    def add(self, model: Seq2SeqModel, batch: Batch, seed: int = 0) -> dict[int, str]:
+        """Score a batch and return what the model answered: row of the data → text."""
         assert batch.target_in is not None
         assert batch.target_out is not None
         assert batch.target_lengths is not None
         logits = model(batch.source, batch.source_lengths, batch.target_in, batch.target_lengths).logits
         real = mask_from_lengths(batch.target_lengths, batch.target_out.shape[1])  # (B, T)
-        tokens = int(batch.target_lengths.sum())
-        self.loss.update(token_loss(logits, batch.target_out, batch.target_lengths).sum() / tokens, weight=tokens)
-        hits = (logits.argmax(dim=-1) == batch.target_out) & real
-        self.token_accuracy.update(hits.sum() / tokens, weight=tokens)
-        answers = answer(model, batch, self.tokenizer, self.decoding, self.max_length, generator)
-        right = [text == self.targets[row] for row, text in zip(answers.rows, answers.texts, strict=True)]
-        self.exact_match.update(sum(right) / len(right), weight=len(right))
-        self.rows += len(right)
+        self._loss += float(token_loss(logits, batch.target_out, batch.target_lengths).double().sum())
+        self._tokens += int(batch.target_lengths.sum())
+        self._right_tokens += int(((logits.argmax(dim=-1) == batch.target_out) & real).sum())
+
+        decoded = decode_batch(model, batch, self.tokenizer, self.decoding, self.max_length, seed)
+        answers = dict(zip(batch.rows.tolist(), decoded.texts(self.tokenizer), strict=True))
+        self._right += sum(text == self.targets[row] for row, text in answers.items())
+        self._rows += len(answers)
         return answers
 
     def result(self) -> Scores:
-        """Scores of everything added so far."""
-        loss = float(self.loss.compute())
+        """Scores of everything added so far: at least one row."""
+        loss = self._loss / self._tokens
         perplexity = math.exp(loss) if loss < 700 else math.inf
-        exact_match, token_accuracy = float(self.exact_match.compute()), float(self.token_accuracy.compute())
-        return Scores(exact_match, token_accuracy, loss, perplexity, self.rows)
-
-    def reset(self) -> None:
-        """Forget everything added so far."""
-        for metric in (self.exact_match, self.token_accuracy, self.loss):
-            metric.reset()
-        self.rows = 0
-
-
-def answer(
-    model: Seq2SeqModel,
-    batch: Batch,
-    tokenizer: Tokenizer,
-    decoding: DecodingConfig,
-    max_length: int,
-    generator: torch.Generator | None = None,
-) -> Answers:
-    """Decode one batch to text."""
-    assert tokenizer.bos_id is not None
-    assert tokenizer.eos_id is not None
-    decoded = decode(
-        model,
-        batch.source,
-        batch.source_lengths,
-        decoding,
-        bos_id=tokenizer.bos_id,
-        eos_id=tokenizer.eos_id,
-        max_length=max_length,
-        generator=generator,
-    )
-    lengths = decoded.lengths.tolist()
-    texts = [tokenizer.decode(ids[:n]) for ids, n in zip(decoded.tokens.tolist(), lengths, strict=True)]
-    return Answers(batch.rows.tolist(), texts, decoded.log_probability)
-
-
-def default_max_length(longest_target: int) -> int:
-    """No answer is longer than this unless `max_length` says so."""
-    return 2 * longest_target + 1
+        return Scores(self._right / self._rows, self._right_tokens / self._tokens, loss, perplexity, self._rows)

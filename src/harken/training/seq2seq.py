@@ -9,19 +9,18 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harken.bundle import Bundle
+from harken.bundle import FOLDER, Bundle
 from harken.config import DecodingConfig, RunConfig
 from harken.data.batching import PairLoader
 from harken.data.features import Tokenizer
 from harken.errors import DataError
 from harken.models.seq2seq import Seq2SeqModel
+from harken.predictor import BATCH_SIZE, default_max_length
 from harken.training.callbacks import Epoch, History, copy_weights
 from harken.training.loop import Texts, fingerprint, is_first_process, quiet, run_loop
 from harken.training.module import Seq2SeqModule
-from harken.training.run_folder import write_report
-from harken.training.scoring import Scorer, default_max_length
-
-VALIDATION_BATCH = 512  # rows decoded at once: no gradients, so more fit than in a training step
+from harken.training.run_folder import HISTORY, begin_run, check_folder, write_report
+from harken.training.scoring import Scorer
 
 
 class Trained(NamedTuple):
@@ -40,6 +39,7 @@ def train_seq2seq(
     *,
     out: Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     show: Callable[[str], None] | None = None,
 ) -> Trained:
     """Train on texts and return the best epoch.
@@ -48,13 +48,17 @@ def train_seq2seq(
         config: every option; its data section is written down, not read.
         training: rows to learn from; tokenizers are fitted on these alone.
         validation: rows that choose the best epoch.
-        out: the run folder, prepared by `prepare_folder`; None keeps everything in memory.
+        out: the run folder; None keeps everything in memory.
         resume: continue from ``out/resume.ckpt`` as if never interrupted.
+        overwrite: replace the run in ``out``.
         show: takes each line of progress; None shows nothing.
 
     Raises:
-        DataError: no rows on either side.
+        DataError: no rows on either side, or not those that a resumed run began with.
+        UsageError, ConfigError: ``out`` must not be written to, or not with these options.
     """
+    if out is not None and is_first_process():
+        check_folder(out, config, resume=resume, overwrite=overwrite)
     for name, texts in (("training", training), ("validation", validation)):
         if not texts.sources:
             raise DataError(f"there are no {name} rows: give more rows, or another --validation")
@@ -84,7 +88,7 @@ def train_seq2seq(
         torch.manual_seed(seed)
         model = Seq2SeqModel(config.model, source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size)
         scorer = Scorer(target_tokenizer, validation.targets, DecodingConfig(), max_length=default_max_length(longest))
-        held_out = loader(validation, VALIDATION_BATCH, shuffle=False)
+        held_out = loader(validation, BATCH_SIZE, shuffle=False)
         module = Seq2SeqModule(model, config, scorer, batches, held_out, data=fingerprint(training, validation))
         best: dict[str, torch.Tensor] = {}
 
@@ -100,17 +104,27 @@ def train_seq2seq(
             best.clear()
             best.update(copy_weights(module.model))
             if out is not None and module.trainer.is_global_zero:
-                bundle(best, epoch).save(out / "bundle")
+                bundle(best, epoch).save(out / FOLDER)
 
-        history = History(config.training.monitor, keep, None if out is None else out / "history.csv")
-        interrupted = run_loop(module, history, validation, out, resume, show if is_first_process() else None)
+        history = History(
+            config.training.monitor, keep, None if out is None else out / HISTORY, config.training.patience
+        )
+        interrupted = run_loop(
+            module,
+            history,
+            validation,
+            show if is_first_process() else None,
+            out=out,
+            resume=resume,
+            begin=lambda: None if out is None else begin_run(out, config, resume=resume),
+        )
 
     if not best and history.best is not None and out is not None:  # resumed, and the best epoch lay before
-        found = Bundle.load(out / "bundle")
+        found = Bundle.load(out / FOLDER)
     else:
         found = bundle(best or copy_weights(model), history.best)
         if out is not None and not best and is_first_process():
-            found.save(out / "bundle")  # interrupted before the first validation: what there is
+            found.save(out / FOLDER)  # interrupted before the first validation: what there is
     if out is not None and is_first_process():
         parameters = sum(p.numel() for p in model.parameters())
         write_report(out, history.epochs, found, parameters, interrupted, time.perf_counter() - began)
