@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harken.errors import ConfigError, MissingExtraError
 from harken.training.callbacks import Begin, Examples, History, Interrupted, Resume, Stop
+from harken.training.run_folder import CHECKPOINT
 
 if TYPE_CHECKING:
     from harken.training.module import Seq2SeqModule
@@ -74,7 +75,7 @@ def run_loop(
         callbacks.append(Examples(validation.sources, validation.targets, options.epochs, show))
     callbacks.append(stop)
     if out is not None:
-        callbacks.append(Resume(out / "resume.ckpt", options.checkpoint_minutes))
+        callbacks.append(Resume(out / CHECKPOINT, options.checkpoint_minutes))
     try:
         trainer = pl.Trainer(
             max_epochs=options.epochs,
@@ -95,14 +96,10 @@ def run_loop(
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         asked = ", ".join(f"{n}={getattr(options, n)}" for n in ("accelerator", "devices", "precision", "logger"))
         raise ConfigError(f"Lightning refuses {asked}: {_sentence(error)}") from error
-    checkpoint = str(out / "resume.ckpt") if resume and out is not None else None
+    checkpoint = str(out / CHECKPOINT) if resume and out is not None else None
     with _sigint(stop):
         try:
-            trainer.fit(
-                module,
-                ckpt_path=checkpoint,
-                weights_only=True if checkpoint else None,
-            )
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
         except (Interrupted, KeyboardInterrupt):
             return True
         except SystemExit:  # a second Ctrl-C: Lightning exits, which would take a notebook's kernel along
