@@ -122,7 +122,7 @@ def draw(matches: dict[str, list[float]], store: Store) -> None:
     axes.set(xlabel="epoch", ylabel="exact match on 5,000 held-out rows", ylim=(-0.02, 1.02), title="Rewriting dates")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="center right")
     store.path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(store.path.with_name("dates_curves.png"), dpi=150)
     plt.close(figure)

@@ -164,7 +164,10 @@ class Bundle:
         except (SafetensorError, KeyError, ValueError) as error:
             raise BundleError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
         names = TOKENIZERS[config.task]
-        tokenizers = {name: Tokenizer.load(folder / _tokenizer_file(name)) for name in names}
+        tokenizers = {
+            name: Tokenizer.from_json(files[file], str(folder / file))
+            for name, file in ((name, _tokenizer_file(name)) for name in names)
+        }
         return cls(config, tokenizers, weights, manifest["facts"])
 
 

@@ -166,23 +166,39 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Only tokens and merges are taken from the file, the rest is rebuilt.
+        """Read what `save` wrote.
 
         Raises:
             BundleError: no such file, not such a file, or one from a newer harken.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content["format"] > _FORMAT:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
+        return cls.from_json(content, str(path))
+
+    @classmethod
+    def from_json(cls, content: bytes, name: str) -> Self:
+        """Read the content of a file that `save` wrote: only tokens and merges are taken, the rest is rebuilt.
+
+        Args:
+            name: of the file, for the message.
+
+        Raises:
+            BundleError: not such a file, or one from a newer harken.
+        """
+        try:
+            stored = json.loads(content.decode("utf-8"))
+            if stored["format"] > _FORMAT:
                 raise BundleError(
-                    f"{path} has tokenizer format {content['format']}, newer than {_FORMAT}: upgrade harken"
+                    f"{name} has tokenizer format {stored['format']}, newer than {_FORMAT}: upgrade harken"
                 )
-            return cls(content["kind"], *_stored(content), content["markers"])
+            return cls(stored["kind"], *_stored(stored), stored["markers"])
         except BundleError:
             raise
         except Exception as error:  # the library raises bare Exception for a model that makes no sense
             raise BundleError(
-                f"{path} is not a tokenizer that harken saved ({type(error).__name__}: {error})"
+                f"{name} is not a tokenizer that harken saved ({type(error).__name__}: {error})"
             ) from None
 
 

@@ -24,7 +24,7 @@ _HEAD = """<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222; background: #fff }
 h2 { font-size: 1.1em; white-space: pre-wrap }
 table { border-collapse: collapse; margin: 0 0 1.5em }
-caption { text-align: left; color: #666 }
+caption { text-align: left; color: #666; white-space: nowrap }
 th { font: 14px ui-monospace, monospace; padding: 0 .3em }
 thead th { vertical-align: bottom }
 thead .long { writing-mode: vertical-rl; transform: rotate(180deg); text-align: left; padding: .3em 0 }
