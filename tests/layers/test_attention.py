@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import harken
 from harken import layers
 from harken.errors import ShapeError, UsageError
+from harken.layers import scores
 from harken.layers.attention import (
     AdditiveAttention,
     Attended,
@@ -408,3 +409,29 @@ def test_compiles_and_exports(name: str) -> None:
             found = replay(query, keys, None, mask)
             assert_close(found[0], truth.context)
             assert_close(found[1], truth.weights)
+
+
+@pytest.mark.parametrize("size", [1, 40, 10**6])
+def test_additive_scores_are_the_same_in_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little is held at once, scores and gradients are those of one product."""
+    torch.manual_seed(0)
+    inputs = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in
+              ((2, 3, 4), (2, 7, 5), (6, 4), (6, 5), (6,), (6,))]  # fmt: skip
+    incoming = torch.randn(2, 3, 7, dtype=torch.float64)
+    query, keys, w_q, w_k, bias, v = inputs
+    expected = torch.tanh((query @ w_q.T).unsqueeze(2) + (keys @ w_k.T + bias).unsqueeze(1)) @ v
+    wanted = torch.autograd.grad(expected, inputs, incoming)
+    monkeypatch.setattr(scores, "HELD", size)
+    found = scores.additive_scores(*inputs)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+    for ours, theirs in zip(torch.autograd.grad(found, inputs, incoming), wanted, strict=True):
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_additive_attention_keeps_no_tensor_of_queries_by_keys_by_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "HELD", 1000)
+    layer, kept = AdditiveAttention(8, 8, 50), []
+    query, keys = torch.randn(2, 4, 8, requires_grad=True), torch.randn(2, 300, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        layer(query, keys).context.sum().backward()
+    assert max(kept) < 2 * 4 * 300 * 50

@@ -13,10 +13,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from harken.errors import ShapeError
 
 Activation = Literal["tanh", "none"]
+
+HELD = 1 << 24
+"""Most values of additive attention's (B, T, S, H) that are held at once: 64 MiB in float32, where a batch of pages
+would take gigabytes."""
 
 
 class Attended(NamedTuple):
@@ -102,7 +107,21 @@ def additive_scores(
     q, k = F.linear(query, query_weight), F.linear(keys, key_weight, bias)  # (B, T, H), (B, S, H)
     if activation == "none":  # v distributes over the sum: no (B, T, S, H) tensor
         return (q @ score_weight).unsqueeze(-1) + (k @ score_weight).unsqueeze(-2)  # (B, T, S)
-    return torch.tanh(q.unsqueeze(-2) + k.unsqueeze(-3)) @ score_weight  # (B, T, S, H) -> (B, T, S)
+    fits = max(1, HELD // max(1, q.numel()))  # keys whose tanh is held at once
+    if k.shape[-2] <= fits or torch.compiler.is_compiling():
+        return _tanh_scores(q, k, score_weight)
+    # Long texts: piece by piece over the keys, the tanh computed again where its gradient is wanted.
+    sizes = [min(fits, k.shape[-2] - start) for start in range(0, k.shape[-2], fits)]
+    pieces = [
+        checkpoint(_tanh_scores, q, piece, score_weight, use_reentrant=False, preserve_rng_state=False)
+        for piece in torch.split_with_sizes(k, sizes, dim=-2)
+    ]
+    return torch.cat(pieces, dim=-1)  # (B, T, S)
+
+
+def _tanh_scores(q: Tensor, k: Tensor, score_weight: Tensor) -> Tensor:
+    """(B, T, H), (B, S, H) → (B, T, S), by way of (B, T, S, H)."""
+    return torch.tanh(q.unsqueeze(-2) + k.unsqueeze(-3)) @ score_weight
 
 
 def _fit(mask: Tensor, scores: Tensor) -> Tensor:
