@@ -6,7 +6,6 @@ import signal
 
 import pytest
 
-from harken.cli.train import assemble
 from harken.config import RunConfig
 from harken.data.sources import read_pairs
 from harken.errors import ConfigError
@@ -48,9 +47,9 @@ def test_a_flag_can_be_switched_off_again(harken, tmp_path):
     assert not RunConfig.from_yaml(harken(*arguments, "--no-reverse-source").out).features.reverse_source
 
 
-def test_assemble_refuses_a_task_that_nobody_knows():
+def test_a_task_that_nobody_knows_is_refused():
     with pytest.raises(ConfigError, match="task"):
-        assemble(RunConfig(), [], {"task": "juggle"})
+        RunConfig().override([], task="juggle")
 
 
 @pytest.mark.parametrize(

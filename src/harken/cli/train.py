@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +51,7 @@ def train(
         raise UsageError("--resume goes on with a run and --overwrite replaces it: leave one of them out")
     if out is None and data is not None:
         out = _folder(data)
-    settings = assemble(_base(config, out, resume), assignments or [], options)
+    settings = _base(config, out, resume).override(assignments or [], **options)
     if print_config:
         print(settings.to_yaml(), end="")
         return
@@ -61,8 +60,8 @@ def train(
     if out is None:
         out = _folder(settings.data.train)
     with chatter_aside(as_json):
-        _fit(settings, out, resume=resume, overwrite=overwrite)
-    if not _first_process():
+        speaks = _fit(settings, out, resume=resume, overwrite=overwrite)
+    if not speaks:
         return  # with --devices 2 or more Lightning runs this program once for each; one speaks
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
@@ -74,11 +73,6 @@ def train(
         say(f"interrupted: {out} holds the best model so far; harken train --resume --out {out} goes on")
         raise typer.Exit(INTERRUPTED)
     say(f"the model is in {out / 'bundle'}, how it learned in metrics.json, history.csv and curves.png beside it")
-
-
-def assemble(base: RunConfig, assignments: Sequence[str], options: Mapping[str, Any]) -> RunConfig:
-    """Defaults < file < ``--set`` < typed options."""
-    return base.override(assignments, **options)
 
 
 def _base(config: Path | None, out: Path | None, resume: bool) -> RunConfig:
@@ -106,10 +100,11 @@ def _text(path: Path, name: str) -> str:
         raise UsageError(f"{name} is not a text file in UTF-8") from None
 
 
-def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Read the rows and train on them."""
+def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Read the rows and train on them; True in the first of the processes that do."""
     from harken.data.sources import read_pairs
     from harken.estimators import Seq2Seq
+    from harken.training.loop import is_first_process
 
     with working(f"Reading {config.data.train}"):
         pairs = read_pairs(str(config.data.train), config.data)
@@ -120,9 +115,4 @@ def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> None
         warn_of_skipped(validation)
     estimator = Seq2Seq.from_config(config)
     estimator.fit_pairs(pairs, validation=validation, out=out, resume=resume, overwrite=overwrite, show=show)
-
-
-def _first_process() -> bool:
-    from harken.training.loop import is_first_process
-
     return is_first_process()

@@ -1,7 +1,7 @@
 """Rows of unequal length inside one rectangle: the mask, and turning each row around.
 
-These two live below the engine because the engine needs them; everybody else imports them
-from :mod:`harken.layers.masks`, the one place that turns lengths into masks.
+The engine turns rows around and imports only what stands above it, so the two are written here; everybody else
+imports them from :mod:`harken.layers.masks`, the one place that turns lengths into masks.
 """
 
 from __future__ import annotations

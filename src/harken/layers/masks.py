@@ -1,6 +1,6 @@
 """The one place that turns lengths into masks (True = real) and rows around.
 
-The functions are written in :mod:`harken.engine.rows`, because the engine needs them too and imports
+The functions are written in :mod:`harken.engine.rows`, because the engine turns rows around too and imports
 only point upwards; this is the door through which layers, models and users reach them.
 """
 
