@@ -1,0 +1,53 @@
+// The ragged LSTM and GRU on plain float32 pointers: what Python, and anybody else, may call.
+//
+//   vector.h    one processor vector            schedule.h  rows, longest first, dealt to threads
+//   gates.h     an LSTM's and a GRU's units     threads.h   PyTorch's pool, and a barrier
+//   panels.h    the order of packed weights     memory.h    workspaces that are kept
+//   tile.h      the product in registers        forward.h, backward.h, stepper.h: the three passes
+#pragma once
+
+#include "backward.h"
+#include "forward.h"
+#include "stepper.h"
+
+namespace harken {
+
+// What one layer's forward pass keeps for its backward pass.
+struct Saved {
+    Cell cell;
+    Tape tape;
+};
+
+// Runs one layer, in one or both directions; direction d writes its outputs at y + d * hidden of every step, and 0 on
+// padding. Everything is allocated before any thread starts: std::bad_alloc leaves nothing behind.
+inline std::unique_ptr<Saved> forward(Cell cell, const Sizes& sizes, int threads, Steps<const float> x,
+                                      const int64_t* lengths, Steps<float> y, const std::vector<Direction>& directions,
+                                      bool keep) {
+    auto saved = std::make_unique<Saved>(Saved{cell, {}});
+    if (cell == Cell::lstm) forward<Lstm>(sizes, threads, x, lengths, y, directions, keep, saved->tape);
+    else forward<Gru>(sizes, threads, x, lengths, y, directions, keep, saved->tape);
+    return keep ? std::move(saved) : nullptr;
+}
+
+// The gradients of everything that is asked for. Reads what was saved without changing it, so it may run again. dx is
+// the sum over directions, 0 on padding; dx.data null: not wanted.
+inline void backward(const Saved& saved, int threads, Steps<const float> x, Steps<const float> y,
+                     Steps<const float> dy, Steps<float> dx, const std::vector<Direction>& directions,
+                     const std::vector<Gradients>& gradients) {
+    if (saved.cell == Cell::lstm) backward<Lstm>(saved.tape, threads, x, y, dy, dx, directions, gradients);
+    else backward<Gru>(saved.tape, threads, x, y, dy, dx, directions, gradients);
+}
+
+inline const char* level() {
+#if defined(__AVX512F__)
+    return "avx512";
+#elif defined(__AVX2__)
+    return "avx2";
+#elif defined(__x86_64__)
+    return "baseline";
+#else
+    return "generic";
+#endif
+}
+
+}  // namespace harken
