@@ -27,11 +27,11 @@ template <class Cell> struct BackwardTile {
     int64_t carry_panel;
     int64_t unit;                    // the first vector's first unit
 
-    template <int N, int M> HARKEN_INLINE void product(Vec (&dh)[1][M][N]) const {
+    template <int N, int M> HARKEN_INLINE void product(Vec (&dh)[M][N]) const {
         HARKEN_UNROLL
         for (int i = 0; i < M; ++i)
             HARKEN_UNROLL
-            for (int j = 0; j < N; ++j) dh[0][i][j] = seed ? load(seed + i * seed_stride + unit + j * width) : Vec{};
+            for (int j = 0; j < N; ++j) dh[i][j] = seed ? load(seed + i * seed_stride + unit + j * width) : Vec{};
         if (!next) return;
         for (int64_t panel = 0; panel < panels; ++panel)
             multiply<0, N>(dh, Cell::h_lanes * width, next + panel * next_panel + (4 - Cell::h_lanes) * width, 4 * width,
@@ -39,7 +39,7 @@ template <class Cell> struct BackwardTile {
     }
 
     template <int N, int M> void step() const {
-        Vec dh[1][M][N];
+        Vec dh[M][N];
         product<N, M>(dh);
         for (int j = 0; j < N; ++j) {
             const int64_t units = hidden - unit - j * width;
@@ -57,7 +57,7 @@ template <class Cell> struct BackwardTile {
                 }
                 float* carried = carry + j * carry_panel + i * width;
                 Vec past = load(carried);
-                Cell::backward(lane, dh[0][i][j] + load(dy[i] + unit + j * width, units), past, c, c_before, before);
+                Cell::backward(lane, dh[i][j] + load(dy[i] + unit + j * width, units), past, c, c_before, before);
                 store(carried, past);
                 HARKEN_UNROLL
                 for (int l = 0; l < 4; ++l) store(lanes + j * lanes_panel + (i * 4 + l) * width, lane[l]);
@@ -67,11 +67,11 @@ template <class Cell> struct BackwardTile {
 
     // The gradient of the initial states.
     template <int N, int M> void finish(float* const* dh0) const {
-        Vec dh[1][M][N];
+        Vec dh[M][N];
         product<N, M>(dh);
         for (int j = 0; j < N; ++j)
             for (int i = 0; i < M; ++i)
-                store(dh0[i] + unit + j * width, dh[0][i][j] + Cell::past(load(carry + j * carry_panel + i * width)),
+                store(dh0[i] + unit + j * width, dh[i][j] + Cell::past(load(carry + j * carry_panel + i * width)),
                       hidden - unit - j * width);
     }
 };
@@ -347,7 +347,7 @@ private:
             for (int64_t i = 0; i < count; ++i) {
                 Vec lane[Count];
                 HARKEN_UNROLL
-                for (int j = 0; j < Count; ++j) lane[j] = load(lanes + (i * 4 + First + j) * width);
+                for (int j = 0; j < Count; ++j) lane[j] = load_in_order(lanes + (i * 4 + First + j) * width);
                 HARKEN_UNROLL
                 for (int r = 0; r < tile_rows; ++r) {
                     const Vec value = broadcast(columns[i * tile_rows + r]);
@@ -385,7 +385,7 @@ private:
     template <int N, int M>
     void input_tile(const float* lanes, int64_t lanes_panel, const float* weights, float* const* rows, int64_t first,
                     bool add) const {
-        Vec sum[1][M][N] = {};
+        Vec sum[M][N] = {};
         for (int64_t panel = 0; panel < panels_; ++panel)
             multiply<0, N>(sum, Cell::x_lanes * width, lanes + panel * lanes_panel, 4 * width,
                            weights + panel * Cell::x_lanes * width * N * width, N * width);
@@ -393,7 +393,7 @@ private:
             for (int j = 0; j < N; ++j) {
                 float* to = rows[i] + first + j * width;
                 const int64_t count = input_ - first - j * width;
-                store(to, add ? sum[0][i][j] + load(to, count) : sum[0][i][j], count);
+                store(to, add ? sum[i][j] + load(to, count) : sum[i][j], count);
             }
     }
 

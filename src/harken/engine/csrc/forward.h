@@ -36,65 +36,60 @@ HARKEN_INLINE void copy(const float* from, float* to, int64_t count) {
     store(to, load(from, count), count);
 }
 
-// M rows of one panel, or of P panels side by side: few rows alone would leave the processor waiting for its own sums.
+// M rows of one panel.
 template <class Cell> struct ForwardTile {
     const PanelLayout<Cell>* layout;
-    const float* weights;            // the panel's, the next one's behind them
-    const float *x, *h;              // of the M rows: inputs (null: start from `gates`) and states (null: zeros)
+    const float* weights;      // the panel's
+    const float *x, *h;        // of the M rows: inputs (null: start from `gates`) and states (null: zeros)
     int64_t x_stride, h_stride;
-    float* gates;                    // (M, 4, width): the projected x comes from here, the activated lanes go here
-    int64_t gates_panel;             // from one panel's to the next one's
-    const float* cell_before;        // (M, width)
-    float* cell;                     // (M, width)
-    int64_t cell_before_panel, cell_panel;
-    float* h_next;                   // of the M rows, h_stride apart
-    float* const* y;                 // the M rows' outputs
-    int64_t unit, hidden;            // the panel's first unit, and H
+    float* gates;              // (M, 4, width): the projected x comes from here, the activated lanes go here
+    const float* cell_before;  // (M, width)
+    float* cell;               // (M, width)
+    float* h_next;             // of the M rows, h_stride apart
+    float* const* y;           // the M rows' outputs
+    int64_t unit;              // the panel's first one
 
     // x alone, left in `gates` with the biases added.
     template <int M> void project() const {
-        Vec lane[1][M][4];
+        Vec lane[M][4];
         start(lane);
         HARKEN_UNROLL
         for (int i = 0; i < M; ++i)
             HARKEN_UNROLL
-            for (int j = 0; j < 4; ++j) store(gates + (i * 4 + j) * width, lane[0][i][j]);
+            for (int j = 0; j < 4; ++j) store(gates + (i * 4 + j) * width, lane[i][j]);
     }
 
-    template <bool Keep, int P, int M> void step() const {
-        Vec lane[P][M][4];
+    template <bool Keep, int M> void step() const {
+        Vec lane[M][4];
         start(lane);
-        if (h)
+        if (h && !joined())
             multiply<4 - Cell::h_lanes, Cell::h_lanes>(lane, layout->hidden, h, h_stride, weights + layout->recurrent(),
-                                                       Cell::h_lanes * width, layout->size());
+                                                       Cell::h_lanes * width);
         HARKEN_UNROLL
-        for (int p = 0; p < P; ++p)
-            HARKEN_UNROLL
-            for (int i = 0; i < M; ++i) {
-                Vec state = Cell::has_cell ? load(cell_before + p * cell_before_panel + i * width) : Vec{};
-                Vec before = !Cell::has_cell && h ? load(h + i * h_stride + unit + p * width) : Vec{};
-                const Vec out = Cell::forward(lane[p][i], state, before);
-                if (Cell::has_cell) store(cell + p * cell_panel + i * width, state);
-                store(h_next + i * h_stride + unit + p * width, out);
-                store(y[i] + unit + p * width, out, hidden - unit - p * width);
-                if (Keep)
-                    HARKEN_UNROLL
-                    for (int j = 0; j < 4; ++j) store(gates + p * gates_panel + (i * 4 + j) * width, lane[p][i][j]);
-            }
+        for (int i = 0; i < M; ++i) {
+            Vec state = Cell::has_cell ? load(cell_before + i * width) : Vec{};
+            const Vec before = !Cell::has_cell && h ? load(h + i * h_stride + unit) : Vec{};
+            const Vec out = Cell::forward(lane[i], state, before);
+            if (Cell::has_cell) store(cell + i * width, state);
+            store(h_next + i * h_stride + unit, out);
+            store(y[i] + unit, out, layout->hidden - unit);
+            if (Keep)
+                HARKEN_UNROLL
+                for (int j = 0; j < 4; ++j) store(gates + (i * 4 + j) * width, lane[i][j]);
+        }
     }
 
-    template <int P, int M> HARKEN_INLINE void start(Vec (&lane)[P][M][4]) const {
+    // x and h lie side by side, as their weights do: one product, and not two with a pause between them.
+    bool joined() const { return Cell::x_lanes == 4 && h == x + layout->input; }
+
+    template <int M> HARKEN_INLINE void start(Vec (&lane)[M][4]) const {
         HARKEN_UNROLL
-        for (int p = 0; p < P; ++p)
+        for (int i = 0; i < M; ++i)
             HARKEN_UNROLL
-            for (int i = 0; i < M; ++i)
-                HARKEN_UNROLL
-                for (int j = 0; j < 4; ++j)
-                    lane[p][i][j] = load(x ? weights + p * layout->size() + j * width
-                                           : gates + p * gates_panel + (i * 4 + j) * width);
+            for (int j = 0; j < 4; ++j) lane[i][j] = load(x ? weights + j * width : gates + (i * 4 + j) * width);
         if (x)
-            multiply<0, Cell::x_lanes>(lane, layout->input, x, x_stride, weights + layout->inputs(),
-                                       Cell::x_lanes * width, layout->size());
+            multiply<0, Cell::x_lanes>(lane, layout->input + (joined() ? layout->hidden : 0), x, x_stride,
+                                       weights + layout->inputs(), Cell::x_lanes * width);
     }
 };
 
@@ -219,17 +214,12 @@ private:
         tile.layout = &layout_;
         tile.x_stride = layout_.input;
         tile.h_stride = state_stride_;
-        tile.hidden = tape_.sizes.hidden;
-        tile.gates_panel = Keep ? tape_.schedule.pairs * 4 * width : scratch.chunk * 4 * width;
-        tile.cell_panel = Keep ? tape_.schedule.pairs * width : part.rows() * width;
-        tile.cell_before_panel = step > 0 ? tile.cell_panel : part.rows() * width;
         const float* before = state(part, scratch, step - 1);
         const bool from_zero = step == 0 && !directions_[d].h0;
-        const int64_t last = share.end(panels_);
-        for (int64_t panel = share.begin(panels_); panel < last;) {
-            const bool pair_up = active <= tile_rows / 3 && panel + 1 < last;
+        for (int64_t panel = share.begin(panels_); panel < share.end(panels_); ++panel) {
+            tile.weights = packed(d, panel);
+            tile.unit = panel * width;
             for_tiles(active, [&](auto m, int64_t row) {
-                tile.weights = packed(d, panel);
                 tile.x = fused_ ? scratch.x + (pair - part.offset[chunk] + row) * layout_.input : nullptr;
                 tile.h = from_zero ? nullptr : before + row * state_stride_;
                 tile.gates = Keep || !fused_ ? lanes(part, scratch, d, panel, chunk, pair + row) : nullptr;
@@ -241,12 +231,8 @@ private:
                 }
                 tile.h_next = state(part, scratch, step) + row * state_stride_;
                 tile.y = y + row;
-                tile.unit = panel * width;
-                if constexpr (m <= tile_rows / 3)
-                    if (pair_up) return tile.template step<Keep, 2, m>();
-                tile.template step<Keep, 1, m>();
+                tile.template step<Keep, m>();
             });
-            panel += pair_up ? 2 : 1;
         }
     }
 

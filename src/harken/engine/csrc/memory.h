@@ -9,15 +9,37 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "vector.h"
 
 namespace harken {
 
+// AddressSanitizer takes a pooled block for one long array full of numbers. It is told where blocks and their pieces
+// end, and what was in them becomes NaN; elsewhere all this is nothing.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int64_t fence = 16;  // floats between pieces
+inline void forbid(float* from, float* to) { __asan_poison_memory_region(from, (to - from) * sizeof(float)); }
+inline void lend(float* block, int64_t floats, size_t bytes) {
+    __asan_unpoison_memory_region(block, bytes);
+    std::memset(block, 0xff, bytes);
+    forbid(block + floats, block + bytes / sizeof(float));
+}
+#else
+constexpr int64_t fence = 0;
+inline void forbid(float*, float*) {}
+inline void lend(float*, int64_t, size_t) {}
+#endif
+
 class Pool {
 public:
     static Pool& instance() {
-        static Pool* pool = new Pool;  // never destroyed: blocks may come back while the process ends
+        static Pool* pool = create();  // never destroyed: blocks may come back while the process ends
         return *pool;
     }
 
@@ -48,6 +70,7 @@ public:
     }
 
     void give_back(float* block, size_t bytes) noexcept {
+        forbid(block, block + bytes / sizeof(float));
         try {
             std::lock_guard<std::mutex> lock(mutex_);
             idle_.emplace(bytes, block);
@@ -75,6 +98,15 @@ public:
     }
 
 private:
+    static Pool* create() {
+#if defined(__unix__) || defined(__APPLE__)
+        // A child that is forked while another thread holds the lock would wait for that thread for ever.
+        auto unlock = [] { instance().mutex_.unlock(); };
+        pthread_atfork([] { instance().mutex_.lock(); }, unlock, unlock);
+#endif
+        return new Pool;
+    }
+
     static constexpr size_t huge = size_t(2) << 20;
     static constexpr size_t limit = size_t(1) << 30;
 
@@ -95,7 +127,9 @@ class Block {
 public:
     Block() = default;
     explicit Block(int64_t floats) : bytes_(floats * sizeof(float)) {
-        if (floats > 0) data_ = Pool::instance().take(bytes_);
+        if (floats <= 0) return;
+        data_ = Pool::instance().take(bytes_);
+        lend(data_, floats, bytes_);
     }
     Block(Block&& other) noexcept { swap(other); }
     Block& operator=(Block&& other) noexcept { swap(other); return *this; }
@@ -113,9 +147,12 @@ class Cutter {
 public:
     explicit Cutter(float* block = nullptr) : next_(block) {}
     float* cut(int64_t floats) {
-        const int64_t size = round_up(floats, 16);
+        const int64_t size = round_up(floats, 16) + fence;
         float* piece = next_;
-        if (next_) next_ += size;
+        if (next_) {
+            forbid(next_ + floats, next_ + size);
+            next_ += size;
+        }
         used_ += size;
         return piece;
     }

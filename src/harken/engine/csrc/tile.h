@@ -7,26 +7,23 @@
 
 namespace harken {
 
-// sum[p][i][First + j] += a[i][k] * b[p][k][j] for all k, in the order of k whatever M and P: a row's result does not
-// depend on the rows beside it. Row i of `a` begins at a + i * a_stride; row k of panel p at b + p * b_panel + k * b_stride.
-template <int First, int Count, int P, int M, int N>
-HARKEN_INLINE void multiply(Vec (&sum)[P][M][N], int64_t steps, const float* a, int64_t a_stride, const float* b,
-                            int64_t b_stride, int64_t b_panel = 0) {
+// sum[i][First + j] += a[i][k] * b[k][j] for all k, in the order of k whatever M: a row's result does not depend on the
+// rows beside it. Row i of `a` begins at a + i * a_stride, row k of `b` at b + k * b_stride.
+template <int First, int Count, int M, int N>
+HARKEN_INLINE void multiply(Vec (&sum)[M][N], int64_t steps, const float* a, int64_t a_stride, const float* b,
+                            int64_t b_stride) {
     const float* row[M];
     HARKEN_UNROLL
     for (int i = 0; i < M; ++i) row[i] = a + i * a_stride;
     for (int64_t k = 0; k < steps; ++k, b += b_stride) {
+        Vec weight[Count];
         HARKEN_UNROLL
-        for (int p = 0; p < P; ++p) {
-            Vec weight[Count];
+        for (int j = 0; j < Count; ++j) weight[j] = load_in_order(b + j * width);
+        HARKEN_UNROLL
+        for (int i = 0; i < M; ++i) {
+            const Vec value = broadcast(row[i][k]);
             HARKEN_UNROLL
-            for (int j = 0; j < Count; ++j) weight[j] = load(b + p * b_panel + j * width);
-            HARKEN_UNROLL
-            for (int i = 0; i < M; ++i) {
-                const Vec value = broadcast(row[i][k]);
-                HARKEN_UNROLL
-                for (int j = 0; j < Count; ++j) sum[p][i][First + j] += value * weight[j];
-            }
+            for (int j = 0; j < Count; ++j) sum[i][First + j] += value * weight[j];
         }
     }
 }

@@ -31,6 +31,18 @@ typedef float UnalignedVec __attribute__((vector_size(width * 4), aligned(4), ma
 HARKEN_INLINE Vec load(const float* from) { return *reinterpret_cast<const UnalignedVec*>(from); }
 HARKEN_INLINE void store(float* to, Vec v) { *reinterpret_cast<UnalignedVec*>(to) = v; }
 
+// A load that the compiler does not move before or behind others of its kind. Prefetchers follow addresses that grow: the
+// same loop in the compiler's own order reads a long panel from the second cache at two thirds of the speed.
+HARKEN_INLINE Vec load_in_order(const float* from) {
+    Vec v = load(from);
+#if defined(__x86_64__)
+    asm volatile("" : "+v"(v));
+#elif defined(__aarch64__)
+    asm volatile("" : "+w"(v));
+#endif
+    return v;
+}
+
 // The first `count` floats; zeros behind them.
 HARKEN_INLINE Vec load(const float* from, int64_t count) {
     if (count >= width) return load(from);
