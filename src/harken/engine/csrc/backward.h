@@ -27,20 +27,22 @@ template <class Cell> struct BackwardTile {
     int64_t carry_panel;
     int64_t unit;                    // the first vector's first unit
 
-    template <int N, int M> HARKEN_INLINE void product(Vec (&dh)[M][N]) const {
+    // dh of N vectors of units, the first of which is the `first` of the `count` that are packed side by side.
+    template <int N, int M> HARKEN_INLINE void product(Vec (&dh)[M][N], int64_t first, int64_t count) const {
         HARKEN_UNROLL
         for (int i = 0; i < M; ++i)
             HARKEN_UNROLL
-            for (int j = 0; j < N; ++j) dh[i][j] = seed ? load(seed + i * seed_stride + unit + j * width) : Vec{};
+            for (int j = 0; j < N; ++j)
+                dh[i][j] = seed ? load(seed + i * seed_stride + unit + (first + j) * width) : Vec{};
         if (!next) return;
         for (int64_t panel = 0; panel < panels; ++panel)
             multiply<0, N>(dh, Cell::h_lanes * width, next + panel * next_panel + (4 - Cell::h_lanes) * width, 4 * width,
-                           weights + panel * Cell::h_lanes * width * N * width, N * width);
+                           weights + (panel * Cell::h_lanes * width * count + first) * width, count * width);
     }
 
     template <int N, int M> void step() const {
         Vec dh[M][N];
-        product<N, M>(dh);
+        product(dh, 0, N);
         for (int j = 0; j < N; ++j) {
             const int64_t units = hidden - unit - j * width;
             HARKEN_UNROLL
@@ -65,14 +67,15 @@ template <class Cell> struct BackwardTile {
         }
     }
 
-    // The gradient of the initial states.
-    template <int N, int M> void finish(float* const* dh0) const {
-        Vec dh[M][N];
-        product<N, M>(dh);
-        for (int j = 0; j < N; ++j)
+    // The gradient of the initial states, vector by vector: once a row, not worth code for every width.
+    template <int M> void finish(int64_t count, float* const* dh0) const {
+        for (int64_t j = 0; j < count; ++j) {
+            Vec dh[M][1];
+            product(dh, j, count);
             for (int i = 0; i < M; ++i)
-                store(dh0[i] + unit + j * width, dh[i][j] + Cell::past(load(carry + j * carry_panel + i * width)),
+                store(dh0[i] + unit + j * width, dh[i][0] + Cell::past(load(carry + j * carry_panel + i * width)),
                       hidden - unit - j * width);
+        }
     }
 };
 
@@ -418,16 +421,14 @@ private:
             const Columns columns = units_[group];
             tile.weights = recurrent(d, columns.first);
             tile.unit = columns.first * width;
-            for_vectors(columns.count, [&](auto n) {
-                auto run = [&](auto m, int64_t row, bool empty) {
-                    tile.next = empty ? nullptr : lanes + row * 4 * width;
-                    tile.seed = empty ? scratch.seed + row * panels_ * width : nullptr;
-                    tile.carry = scratch.carry + (columns.first * part.rows() + row) * width;
-                    tile.template finish<n, m>(rows + row);
-                };
-                for_tiles(live, [&](auto m, int64_t row) { run(m, row, false); });
-                for_tiles(part.rows() - live, [&](auto m, int64_t row) { run(m, live + row, true); });
-            });
+            auto run = [&](auto m, int64_t row, bool empty) {
+                tile.next = empty ? nullptr : lanes + row * 4 * width;
+                tile.seed = empty ? scratch.seed + row * panels_ * width : nullptr;
+                tile.carry = scratch.carry + (columns.first * part.rows() + row) * width;
+                tile.template finish<m>(columns.count, rows + row);
+            };
+            for_tiles(live, [&](auto m, int64_t row) { run(m, row, false); });
+            for_tiles(part.rows() - live, [&](auto m, int64_t row) { run(m, live + row, true); });
         }
     }
 

@@ -43,7 +43,7 @@ inline const char* level() {
     return "avx512";
 #elif defined(__AVX2__)
     return "avx2";
-#elif defined(__x86_64__)
+#elif defined(__SSE4_2__)
     return "baseline";
 #else
     return "generic";
