@@ -6,22 +6,22 @@
 //            lane 0            lane 1   lane 2   lane 3
 //   LSTM     i                 f        g        o
 //   GRU      n, what x says    r        z        n, what h says (r acts after that product, as in torch)
-//
-// A sigmoid is a tanh of half its argument, (1 + tanh(x / 2)) / 2: panels.h puts the half into the packed weights.
 #pragma once
 
 #include "vector.h"
 
 namespace harken {
 
-// tanh(x) = p / q: the minimax rational that XLA and Eigen use, good to 2e-7 of the value itself, 1 from 7.9 on.
-// No exponential, no integer work; NaN stays NaN; and fractions can share one division.
-struct Fraction {
-    Vec p, q;
-};
+// Both functions are good to 2e-7 of their value, also where a gate is nearly shut, saturate as torch's do, and keep NaN.
 
-HARKEN_INLINE Fraction tanh_fraction(Vec x) {
+// The minimax rational of Eigen and XLA: quicker than one by exp, and not worse near 0. It is 1 from here on; where a
+// product and its sum are rounded separately, from a little earlier.
+HARKEN_INLINE Vec tanh(Vec x) {
+#if defined(__FMA__) || defined(__aarch64__)
+    x = clamp(x, 7.99881172180175781f);
+#else
     x = clamp(x, 7.90531110763549805f);
+#endif
     const Vec s = x * x;
     Vec p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;
     p = p * s + -8.60467152213735e-11f;
@@ -32,34 +32,37 @@ HARKEN_INLINE Fraction tanh_fraction(Vec x) {
     Vec q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;
     q = q * s + 2.26843463243900e-03f;
     q = q * s + 4.89352518554385e-03f;
-    return {p * x, q};
+    return p * x / q;
 }
 
-HARKEN_INLINE Vec tanh(Vec x) {
-    const Fraction f = tanh_fraction(x);
-    return f.p / f.q;
+// exp(-x) = 2^n exp(r) with |r| <= ln(2) / 2, exp(r) by Cephes' polynomial.
+HARKEN_INLINE Vec sigmoid(Vec x) {
+    x = clamp(x, 87.0f);                                       // beyond, 2^n is no float
+    const float round = 12582912.0f;                           // 1.5 * 2^23: adding it leaves the nearest integer
+    const Vec shifted = x * -1.44269504088896341f + round, n = shifted - round;
+    const Vec r = -x - n * 0.693359375f - n * -2.12194440e-4f; // ln(2) in two parts, the first with few digits
+    Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    const IntVec exponent = (reinterpret_cast<IntVec>(shifted) - 0x4B400000 + 127) << 23;
+    return 1.0f / (1.0f + p * reinterpret_cast<Vec>(exponent));
 }
-
-HARKEN_INLINE Vec sigmoid_of_half(Vec tanh_of_half) { return tanh_of_half * 0.5f + 0.5f; }
 
 // Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000.
 struct Lstm {
     static constexpr int gates = 4, x_lanes = 4, h_lanes = 4;
     static constexpr int x_gate[4] = {0, 1, 2, 3}, h_gate[4] = {0, 1, 2, 3};  // torch's gate in each lane: i, f, g, o
-    static constexpr bool sigmoid[4] = {true, true, false, true};
     static constexpr bool has_cell = true;
 
     // Sums -> activated lanes, in place; returns h. `state` is c: the old one comes in, the new one goes out.
     static HARKEN_INLINE Vec forward(Vec (&lane)[4], Vec& state, Vec /*h_before*/) {
-        const Fraction i = tanh_fraction(lane[0]), f = tanh_fraction(lane[1]);
-        const Fraction g = tanh_fraction(lane[2]), o = tanh_fraction(lane[3]);
-        // One division for four fractions. No underflow: every q lies between 0.0048 and 1.
-        const Vec q_if = i.q * f.q, q_go = g.q * o.q, r = 1.0f / (q_if * q_go);
-        const Vec r_if = r * q_go, r_go = r * q_if;
-        lane[0] = sigmoid_of_half(i.p * (f.q * r_if));
-        lane[1] = sigmoid_of_half(f.p * (i.q * r_if));
-        lane[2] = g.p * (o.q * r_go);
-        lane[3] = sigmoid_of_half(o.p * (g.q * r_go));
+        lane[0] = sigmoid(lane[0]);
+        lane[1] = sigmoid(lane[1]);
+        lane[2] = tanh(lane[2]);
+        lane[3] = sigmoid(lane[3]);
         state = lane[1] * state + lane[0] * lane[2];
         return lane[3] * tanh(state);
     }
@@ -82,15 +85,12 @@ struct Lstm {
 struct Gru {
     static constexpr int gates = 3, x_lanes = 3, h_lanes = 3;
     static constexpr int x_gate[4] = {2, 0, 1, -1}, h_gate[4] = {-1, 0, 1, 2};  // torch's order: r, z, n
-    static constexpr bool sigmoid[4] = {false, true, true, false};
     static constexpr bool has_cell = false;
 
     // Leaves n, r, z and the recurrent part of n (not activated) in the lanes.
     static HARKEN_INLINE Vec forward(Vec (&lane)[4], Vec& /*state*/, Vec h_before) {
-        const Fraction r = tanh_fraction(lane[1]), z = tanh_fraction(lane[2]);
-        const Vec shared = 1.0f / (r.q * z.q);
-        lane[1] = sigmoid_of_half(r.p * (z.q * shared));
-        lane[2] = sigmoid_of_half(z.p * (r.q * shared));
+        lane[1] = sigmoid(lane[1]);
+        lane[2] = sigmoid(lane[2]);
         lane[0] = tanh(lane[0] + lane[1] * lane[3]);
         return lane[0] + lane[2] * (h_before - lane[0]);
     }

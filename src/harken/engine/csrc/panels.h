@@ -24,20 +24,20 @@ template <class Cell> struct PanelLayout {
     int64_t size() const { return recurrent() + hidden * Cell::h_lanes * width; }
 };
 
-// to[k * stride + u] = scale * from[u * columns + k] for `units` rows of all `columns`; 0 for u up to `width`.
-inline void pack_lane(const float* from, int64_t columns, int64_t units, float scale, float* to, int64_t stride) {
+// to[k * stride + u] = from[u * columns + k] for `units` rows of all `columns`; 0 for u up to `width`.
+inline void pack_lane(const float* from, int64_t columns, int64_t units, float* to, int64_t stride) {
     int64_t k = 0;
     if (units == width)
         for (; k + width <= columns; k += width) {
             Vec block[width];
             HARKEN_UNROLL
-            for (int u = 0; u < width; ++u) block[u] = load(from + u * columns + k) * scale;
+            for (int u = 0; u < width; ++u) block[u] = load(from + u * columns + k);
             transpose(block);
             HARKEN_UNROLL
             for (int u = 0; u < width; ++u) store(to + (k + u) * stride, block[u]);
         }
     for (; k < columns; ++k)
-        for (int64_t u = 0; u < width; ++u) to[k * stride + u] = u < units ? scale * from[u * columns + k] : 0.0f;
+        for (int64_t u = 0; u < width; ++u) to[k * stride + u] = u < units ? from[u * columns + k] : 0.0f;
 }
 
 template <class Cell>
@@ -45,20 +45,19 @@ void pack_forward(const PanelLayout<Cell>& layout, int64_t panel, const float* w
                   const float* b_ih, const float* b_hh, float* to) {
     const int64_t unit = panel * width, units = std::min<int64_t>(width, layout.hidden - unit);
     for (int lane = 0; lane < 4; ++lane) {
-        const float scale = Cell::sigmoid[lane] ? 0.5f : 1.0f;
         const int64_t x_row = Cell::x_gate[lane] * layout.hidden + unit, h_row = Cell::h_gate[lane] * layout.hidden + unit;
         const bool from_x = lane < Cell::x_lanes, from_h = lane >= 4 - Cell::h_lanes;
         for (int64_t u = 0; u < width; ++u) {
             float bias = 0;
             if (from_x && b_ih && u < units) bias += b_ih[x_row + u];
             if (from_h && b_hh && u < units) bias += b_hh[h_row + u];
-            to[lane * width + u] = scale * bias;
+            to[lane * width + u] = bias;
         }
         if (from_x)
-            pack_lane(w_ih + x_row * layout.input, layout.input, units, scale, to + layout.inputs() + lane * width,
+            pack_lane(w_ih + x_row * layout.input, layout.input, units, to + layout.inputs() + lane * width,
                       Cell::x_lanes * width);
         if (from_h)
-            pack_lane(w_hh + h_row * layout.hidden, layout.hidden, units, scale,
+            pack_lane(w_hh + h_row * layout.hidden, layout.hidden, units,
                       to + layout.recurrent() + (lane - 4 + Cell::h_lanes) * width, Cell::h_lanes * width);
     }
 }

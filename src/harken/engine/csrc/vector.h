@@ -58,6 +58,8 @@ HARKEN_INLINE void store(float* to, Vec v, int64_t count) {
 // s - 0 is s for every s, and compilers know; `Vec{} + s` would cost an addition (0 + -0 is 0).
 HARKEN_INLINE Vec broadcast(float s) { return s - Vec{}; }
 
+typedef int32_t IntVec __attribute__((vector_size(width * 4)));
+
 HARKEN_INLINE Vec clamp(Vec x, float limit) {
     const Vec low = broadcast(-limit), high = broadcast(limit);
     x = x < low ? low : x;  // written so that NaN stays NaN
@@ -66,10 +68,9 @@ HARKEN_INLINE Vec clamp(Vec x, float limit) {
 
 // rows[i][j] -> rows[j][i], by swapping ever smaller blocks.
 HARKEN_INLINE void transpose(Vec (&rows)[width]) {
-    typedef int32_t Index __attribute__((vector_size(width * 4)));
     HARKEN_UNROLL
     for (int block = width / 2; block > 0; block /= 2) {
-        Index low, high;  // __builtin_shuffle counts the second vector's floats from `width` on
+        IntVec low, high;  // __builtin_shuffle counts the second vector's floats from `width` on
         for (int j = 0; j < width; ++j) {
             low[j] = j & block ? width + j - block : j;
             high[j] = j & block ? width + j : j + block;
