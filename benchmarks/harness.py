@@ -156,18 +156,35 @@ def clean_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
 
 
-def run_script(*arguments: str | Path) -> Values:
+def run_script(*arguments: str | Path, python: str | Path = sys.executable) -> Values:
     """Run a Python script in a process of its own, with the default number of threads; returns its `--json`.
 
     Both sides of a comparison are started here, so that neither inherits what the other left in memory.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, *map(str, arguments), "--json", str(report)]
+        command = [str(python), *map(str, arguments), "--json", str(report)]
         result = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
         if result.returncode:
             raise SystemExit(f"\n{' '.join(command)} failed:\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
         return json.loads(report.read_text())
+
+
+def peer_python(requirements: Path) -> Path | None:
+    """The interpreter of a venv with these packages, for a peer that harken does not depend on.
+
+    It is made beside the file, once; None, after a line that says why, where it cannot be.
+    """
+    folder = requirements.parent / ".venv" / requirements.stem
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    make = [sys.executable, "-m", "venv", str(folder)]
+    fill = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "-r", str(requirements)]
+    for command in (fill,) if python.exists() else (make, fill):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"  the peer of {requirements.name} is missing: {done.stderr.strip()}", flush=True)
+            return None
+    return python
 
 
 def main(name: str, version: int, benchmark: Callable[[Store, bool], list[Row]]) -> None:
@@ -196,7 +213,9 @@ def commit() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "src", "examples", "benchmarks/*.py", "constraints.txt")
+    changed = git(
+        "status", "--porcelain", "--", "src", "examples", "benchmarks/*.py", "benchmarks/*.cpp", "constraints.txt"
+    )
     return (git("rev-parse", "--short=10", "HEAD") or "unknown") + ("+" if changed else "")
 
 
@@ -239,4 +258,6 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return ""
-    return f"{value * 100:.2f}%" if unit == "share" else f"{value:.3g} {unit}"
+    if unit == "share":
+        return f"{value * 100:.2f}%"
+    return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"

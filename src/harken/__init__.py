@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         GeneralAttention,
         MultiHeadAttention,
     )
-    from harken.layers.recurrent import GRUState, LSTMState, Recurrent, RecurrentOutput
+    from harken.layers.recurrent import Recurrent, RecurrentOutput
+    from harken.layers.state import GRUState, LSTMState
 
 # Public name → the room it lives in, in the order data meets them. Resolved when first used (PEP 562), so that
 # `import harken` costs neither torch nor Lightning.
@@ -33,8 +34,8 @@ _ROOMS = {
     "Ragged": "harken.data.ragged",
     "Recurrent": "harken.layers.recurrent",
     "RecurrentOutput": "harken.layers.recurrent",
-    "LSTMState": "harken.layers.recurrent",
-    "GRUState": "harken.layers.recurrent",
+    "LSTMState": "harken.layers.state",
+    "GRUState": "harken.layers.state",
     "Attended": "harken.layers.attention",
     "DotAttention": "harken.layers.attention",
     "GeneralAttention": "harken.layers.attention",

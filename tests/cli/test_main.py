@@ -11,7 +11,7 @@ import pytest
 from harken import cli
 from harken._version import __version__
 
-VERBS = ("train", "evaluate", "predict", "explain", "inspect", "demo")
+VERBS = ("train", "evaluate", "predict", "explain", "inspect", "doctor", "demo")
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
@@ -80,7 +80,7 @@ def test_unknown_names_are_refused_with_the_nearest(harken, arguments, near):
     assert result.out == ""
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "train"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("train", "doctor")])
 def test_missing_arguments_are_one_sentence(harken, verb):
     result = harken(verb)
     assert result.code == 2

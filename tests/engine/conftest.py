@@ -1,14 +1,15 @@
 """A ragged problem, the engine's answer to it, and the oracle's: one row, one step at a time, no padding."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
+from harken.engine import levels, ragged_gru, ragged_lstm
 from harken.engine import plan as plan_module
-from harken.engine import ragged_gru, ragged_lstm
 
 GATES = {"lstm": 4, "gru": 3}
 
@@ -24,6 +25,11 @@ class Problem:
     @property
     def leaves(self) -> list[Tensor]:
         return [self.x, *self.weights, *self.states]
+
+    def double(self) -> "Problem":
+        """The same numbers in float64, for the oracle."""
+        x, *rest = (leaf.detach().double().requires_grad_() for leaf in self.leaves)
+        return replace(self, x=x, weights=rest[:4], states=rest[4:])
 
     def run(self, reverse: bool = False, x: Tensor | None = None) -> tuple[Tensor, ...]:
         operator = ragged_lstm if self.cell == "lstm" else ragged_gru
@@ -95,12 +101,39 @@ def cuts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
+class Engine(NamedTuple):
+    """One way to compute, with the dtype that it is tested in and how near to float64 it must be."""
+
+    name: str
+    dtype: torch.dtype
+    tolerance: float
+
+
+USABLE = [level for level in levels.runnable() if level in levels.built()]
+
+
+@pytest.fixture(params=["portable", "packed", *USABLE])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Every engine that can run here, chosen as users choose it; native ones in float32, their only precision."""
+    name = request.param
+    monkeypatch.setenv("HARKEN_ENGINE", name)
+    return Engine(name, torch.float32, 1e-5) if name in USABLE else Engine(name, torch.float64, 1e-10)
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best native engine; skips where there is none."""
+    if levels.native_module() is None:
+        pytest.skip(f"no native engine: {levels.reason()}")
+    monkeypatch.setenv("HARKEN_ENGINE", "native")
+
+
 def worst(found: object, expected: object) -> float:
-    """The largest ‖difference‖ / ‖value‖ over pairs of tensors; NaN counts as infinite."""
+    """The largest ‖difference‖ / ‖value‖ over pairs of tensors, in the second's dtype; NaN counts as infinite."""
     errors = [0.0]
     for a, b in zip(found, expected, strict=True):  # type: ignore[call-overload]
         assert a.shape == b.shape
-        a, b = a.detach(), b.detach()
+        a, b = a.detach().to(b), b.detach()
         error = float((a - b).norm() / b.norm().clamp(min=1e-6)) if a.numel() else 0.0
         errors.append(float("inf") if error != error else error)
     return max(errors)

@@ -54,15 +54,17 @@ def assert_same(model, other, batch, size, worst):
 @cells
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("lengths", [[5, 0, 3, 1], [4, 4], [0, 0]])
-def test_opcheck(problem, cell, reverse, lengths):
-    case = problem(cell, lengths, max(*lengths, 2))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])  # the portable engine, and the native one
+def test_opcheck(problem, cell, reverse, lengths, dtype):
+    case = problem(cell, lengths, max(*lengths, 2), dtype=dtype)
     operator = getattr(torch.ops.harken, f"ragged_{cell}").default
     torch.library.opcheck(operator, (case.x, case.lengths, *case.weights, *case.states, reverse))
 
 
 @cells
-def test_opcheck_backward_below_dispatch_modes(problem, cell):
-    case = problem(cell, [5, 0, 3])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_opcheck_backward_below_dispatch_modes(problem, cell, dtype):
+    case = problem(cell, [5, 0, 3], dtype=dtype)
     results = case.run()
     operator = getattr(torch.ops.harken, f"ragged_{cell}_backward").default
     tensors = [tensor.detach() for tensor in (*results, case.x, case.lengths, *case.weights, *case.states)]

@@ -1,17 +1,6 @@
 import torch
 
-from harken.engine.rows import mask_from_lengths, reverse_rows
-
-
-def test_mask_is_true_on_real_steps():
-    found = mask_from_lengths(torch.tensor([2, 0, 3]), 3)
-    assert found.dtype == torch.bool
-    assert found.tolist() == [[True, True, False], [False] * 3, [True] * 3]
-
-
-def test_mask_of_nothing():
-    assert mask_from_lengths(torch.zeros(0, dtype=torch.int64), 4).shape == (0, 4)
-    assert mask_from_lengths(torch.tensor([0, 0]), 0).shape == (2, 0)
+from harken.engine.rows import reverse_rows
 
 
 def test_rows_turn_within_their_own_length():

@@ -388,7 +388,7 @@ def test_refused_tensors(arguments: dict[str, Tensor], message: str) -> None:
         DotAttention(6)(**(fitting | arguments))
 
 
-@pytest.mark.parametrize("name", ["additive", "multi-head"])
+@pytest.mark.parametrize("name", ["dot", "additive", "multi-head"])
 def test_compiles_and_exports(name: str) -> None:
     attention = scrambled(BUILDERS[name]())
     query, keys = random(3, 4, SIZE), random(3, 5, SIZE, seed=1)
@@ -435,3 +435,37 @@ def test_additive_attention_keeps_no_tensor_of_queries_by_keys_by_units(monkeypa
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
         layer(query, keys).context.sum().backward()
     assert max(kept) < 2 * 4 * 300 * 50
+
+
+MASKS = {
+    "none": None,
+    "(B, S), a row empty": mask_from_lengths(torch.tensor([5, 0, 3]), 5),
+    "(B, T, S), queries that see nothing": mask_from_lengths(torch.tensor([[5, 1, 0, 4], [0] * 4, [2, 3, 0, 1]]), 5),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("own_values", [False, True])
+def test_the_written_gradient_of_dot_attention_is_autograds(mask: Tensor | None, own_values: bool) -> None:
+    """Gradients of the first and the second order, through the context and through the weights."""
+    query, keys, values = (random(3, n, SIZE, seed=n).requires_grad_() for n in (4, 5, 5))
+    values = random(3, 5, SIZE, seed=6).requires_grad_() if own_values else keys
+    inputs = (query, keys, values) if own_values else (query, keys)
+    into = random(3, 4, SIZE, seed=8), random(3, 4, 5, seed=9)
+
+    def gradients(attended: Attended) -> list[Tensor]:
+        first = torch.autograd.grad(attended, inputs, into, create_graph=True)
+        second = torch.autograd.grad([g.square().sum() for g in first], inputs)
+        return [*attended, *first, *second]
+
+    found = gradients(scores.dot_attend(query, keys, values, mask, scaled=True))
+    wanted = gradients(attend(scores.dot_scores(query, keys, scaled=True), values, mask))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert_close(ours, theirs, 1e-12)
+
+
+def test_dot_attention_vmaps() -> None:
+    queries, keys = random(7, 3, 4, SIZE), random(3, 5, SIZE, seed=1)
+    together = torch.func.vmap(lambda query: scores.dot_attend(query, keys, keys))(queries)
+    for one, query in enumerate(queries):
+        assert_close(together.context[one], scores.dot_attend(query, keys, keys).context)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from harken._version import __version__
-from harken.cli import demo, evaluate, explain, inspect, predict, train
+from harken.cli import demo, doctor, evaluate, explain, inspect, predict, train
 from harken.cli.output import say
 from harken.errors import HarkenError
 
@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 app = typer.Typer(name="harken", add_completion=False, rich_markup_mode=None)
 
-for module in (train, evaluate, predict, explain, inspect, demo):
+for module in (train, evaluate, predict, explain, inspect, doctor, demo):
     verb = module.__name__.rpartition(".")[2]
     app.command(verb, epilog=f"Example: {module.EXAMPLE}")(getattr(module, verb))
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from harken.engine.op import ragged_gru, ragged_lstm
+from harken.engine.op import ragged_gru, ragged_layer, ragged_lstm
 
-__all__ = ["ragged_gru", "ragged_lstm"]
+__all__ = ["ragged_gru", "ragged_layer", "ragged_lstm"]

@@ -1,23 +1,62 @@
-"""``ragged_lstm`` and ``ragged_gru``: the heart of harken, whoever does the arithmetic.
+"""``ragged_layer``, and one direction of it, ``ragged_lstm`` and ``ragged_gru``: the heart of harken, whoever does
+the arithmetic.
 
-Eager code runs a backend directly, under PyTorch's own autograd: the registered operators cost 100 µs a
-training step more. While ``torch.compile`` or ``torch.export`` traces, the call becomes one node of
-:mod:`harken.engine.registered` instead.
-
-Backends: :mod:`~harken.engine.portable` on a CPU, :mod:`~harken.engine.packed` on CUDA; the environment
-variable ``HARKEN_ENGINE`` names one of them for every device.
+Eager code runs a backend directly, under PyTorch's own autograd: the registered operators cost 100 µs a training
+step more. While ``torch.compile`` or ``torch.export`` traces, each direction becomes one node of
+:mod:`harken.engine.registered` instead. Which backend it is, :mod:`harken.engine.backends` says.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from harken.engine import registered
-from harken.engine.backends import run_gru, run_lstm
+from harken.engine.backends import run_layer
+from harken.engine.directions import GATES, Cell, Weights, by_direction
 from harken.errors import ShapeError
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def ragged_layer(
+    cell: Cell,
+    x: Tensor,
+    lengths: Tensor,
+    weights: Sequence[Weights],
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One recurrent layer over right-padded rows, forward or in both directions.
+
+    Args:
+        cell: "lstm" or "gru".
+        x: inputs (B, T, D); what stands in the padding is never read.
+        lengths: int64 (B,), 0 ≤ length ≤ T, on any device (the host needs them: on the CPU, nothing waits).
+        weights: for the forward direction and, if there are two, for the reverse one, which reads every row from its
+            own last real step to its first: w_ih (gates · H, D), w_hh (gates · H, H), b_ih and b_hh (gates · H,) or
+            None. Gates stand as in torch: i, f, g, o, and for a GRU r, z, n (the reset gate acts after the product).
+        h0: initial hidden states (directions, B, H), or None for zeros.
+        c0: initial cell states of an LSTM (directions, B, H), or None, with h0, for zeros.
+
+    Returns:
+        outputs (B, T, directions · H), exactly 0 on padding; h_n and, for an LSTM, c_n (directions, B, H), the state
+        after the last step that the direction reads of a row, which for an empty row is the initial state.
+
+    Raises:
+        ShapeError: a shape, dtype, device or length does not fit.
+        ConfigError: ``HARKEN_ENGINE`` names no backend, or one that cannot run here.
+
+    Differs from torch: final states are exact at ragged ends without a ``PackedSequence``; empty rows, B = 0
+    and T = 0 are legal; autocast computes in float32.
+    """
+    if len(weights) not in (1, 2):
+        raise ShapeError(f"weights has {len(weights)} entries: it must be one for each direction, 1 or 2")
+    check(cell, x, lengths, weights, h0, c0, (len(weights),))
+    return _run(cell, x, lengths, weights, h0, c0, (False, True)[: len(weights)])
 
 
 def ragged_lstm(
@@ -31,38 +70,12 @@ def ragged_lstm(
     c0: Tensor,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One direction of one LSTM layer over right-padded rows.
-
-    Args:
-        x: inputs (B, T, D); what stands in the padding is never read.
-        lengths: int64 (B,), 0 ≤ length ≤ T, on any device (the host needs them: on the CPU, nothing waits).
-        w_ih: input weights (4H, D), gates stacked i, f, g, o as in torch.
-        w_hh: recurrent weights (4H, H).
-        b_ih: input bias (4H,) or None for none.
-        b_hh: recurrent bias (4H,) or None for none.
-        h0: initial hidden state (B, H).
-        c0: initial cell state (B, H).
-        reverse: read every row from its own last real step to its first.
-
-    Returns:
-        outputs (B, T, H), exactly 0 on padding; h_n and c_n (B, H), the state after the row's own last real
-        step (its first, when ``reverse``), which for an empty row is the initial state.
-
-    Raises:
-        ShapeError: a shape, dtype or length does not fit.
-        ConfigError: ``HARKEN_ENGINE`` names no backend.
-
-    Differs from torch: final states are exact at ragged ends without a ``PackedSequence``; empty rows, B = 0
-    and T = 0 are legal; autocast computes in float32.
-    """
-    _check(x, lengths, 4, {"w_ih": w_ih, "w_hh": w_hh}, {"b_ih": b_ih, "b_hh": b_hh}, {"h0": h0, "c0": c0})
-    b_ih, b_hh = _present(b_ih, w_ih), _present(b_hh, w_ih)
-    if torch.compiler.is_compiling():
-        return registered.lstm(x, lengths, w_ih, w_hh, b_ih, b_hh, h0, c0, reverse)
-    if torch.is_autocast_enabled(x.device.type):
-        x, w_ih, w_hh, b_ih, b_hh, h0, c0 = map(_widened, (x, w_ih, w_hh, b_ih, b_hh, h0, c0))
-    with _autocast_off(x.device.type):
-        return run_lstm(x, lengths, w_ih, w_hh, b_ih, b_hh, h0, c0, reverse)
+    """One direction, either one, of an LSTM layer: :func:`ragged_layer` with states (B, H)."""
+    weights = [(w_ih, w_hh, b_ih, b_hh)]
+    check("lstm", x, lengths, weights, h0, c0)
+    outputs, h_n, c_n = _run("lstm", x, lengths, weights, h0.unsqueeze(0), c0.unsqueeze(0), (reverse,))
+    assert c_n is not None  # an LSTM has one
+    return outputs, h_n.squeeze(0), c_n.squeeze(0)
 
 
 def ragged_gru(
@@ -75,60 +88,88 @@ def ragged_gru(
     h0: Tensor,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """One direction of one GRU layer over right-padded rows.
-
-    As :func:`ragged_lstm`, with weights (3H, D) and (3H, H), biases (3H,), gates stacked r, z, n as in torch
-    (the reset gate acts after the recurrent product), and no cell: returns outputs (B, T, H) and h_n (B, H).
-    """
-    _check(x, lengths, 3, {"w_ih": w_ih, "w_hh": w_hh}, {"b_ih": b_ih, "b_hh": b_hh}, {"h0": h0})
-    b_ih, b_hh = _present(b_ih, w_ih), _present(b_hh, w_ih)
-    if torch.compiler.is_compiling():
-        return registered.gru(x, lengths, w_ih, w_hh, b_ih, b_hh, h0, reverse)
-    if torch.is_autocast_enabled(x.device.type):
-        x, w_ih, w_hh, b_ih, b_hh, h0 = map(_widened, (x, w_ih, w_hh, b_ih, b_hh, h0))
-    with _autocast_off(x.device.type):
-        return run_gru(x, lengths, w_ih, w_hh, b_ih, b_hh, h0, reverse)
+    """One direction, either one, of a GRU layer: :func:`ragged_layer` with a state (B, H)."""
+    weights = [(w_ih, w_hh, b_ih, b_hh)]
+    check("gru", x, lengths, weights, h0, None)
+    outputs, h_n, _ = _run("gru", x, lengths, weights, h0.unsqueeze(0), None, (reverse,))
+    return outputs, h_n.squeeze(0)
 
 
-def _present(bias: Tensor | None, w_ih: Tensor) -> Tensor:
-    return w_ih.new_zeros(w_ih.size(0)) if bias is None else bias
-
-
-def _autocast_off(device: str) -> AbstractContextManager[None]:
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    """What ``register_autocast`` does to an operator's inputs: half precision goes up to float32, the rest stays."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-def _check(
+def _run(
+    cell: Cell,
     x: Tensor,
     lengths: Tensor,
-    gates: int,
-    weights: dict[str, Tensor],
-    biases: dict[str, Tensor | None],
-    states: dict[str, Tensor],
+    weights: Sequence[Weights],
+    h0: Tensor | None,
+    c0: Tensor | None,
+    reverses: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    if torch.compiler.is_compiling():
+        run = registered.lstm if cell == "lstm" else registered.gru
+        return by_direction(run, cell, x, lengths, weights, h0, c0, reverses)
+    if not torch.is_autocast_enabled(x.device.type):
+        return run_layer(cell, x, lengths, weights, h0, c0, reverses)
+    wide = [tuple(map(_widened, own)) for own in weights]
+    with torch.autocast(x.device.type, enabled=False):
+        return run_layer(cell, _widened(x), lengths, wide, _widened(h0), _widened(c0), reverses)
+
+
+def _widened(tensor: Any) -> Any:
+    """What ``register_autocast`` does to an operator's inputs: half precision goes up to float32, the rest stays."""
+    return tensor.float() if tensor is not None and tensor.dtype in _HALF else tensor
+
+
+def check(
+    cell: Cell,
+    x: Tensor,
+    lengths: Tensor,
+    weights: Sequence[Weights],
+    h0: Tensor | None,
+    c0: Tensor | None,
+    directions: tuple[int, ...] = (),
 ) -> None:
-    """Shapes and dtypes; the values of ``lengths`` are checked where the host reads them anyway."""
-    if x.dim() != 3:
-        raise ShapeError(f"x has shape {tuple(x.shape)}: it must be (B, T, D)")
-    if lengths.dtype != torch.int64 or lengths.shape != x.shape[:1]:
+    """Shapes, dtypes and devices; the values of ``lengths`` are checked where the host reads them anyway.
+
+    Past this point are pointers. It runs at each call, so what makes messages is kept out of the way.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        raise ShapeError(f"x {_described(x)}: it must be a tensor (B, T, D)")
+    batch, _, features = x.shape
+    if not isinstance(lengths, Tensor) or lengths.dtype != torch.int64 or lengths.shape != (batch,):
         raise ShapeError(
-            f"lengths is {lengths.dtype} {tuple(lengths.shape)}: it must be torch.int64 ({x.size(0)},), one a row of x"
+            f"lengths {_described(lengths)}: it must be a tensor, torch.int64 ({batch},), one number a row of x"
         )
-    hidden = weights["w_hh"].size(-1)
-    rows = gates * hidden
-    expected = {"w_ih": (rows, x.size(2)), "w_hh": (rows, hidden), "b_ih": (rows,), "b_hh": (rows,)}
-    expected |= dict.fromkeys(states, (x.size(0), hidden))
-    given = {name: tensor for name, tensor in (weights | biases | states).items() if tensor is not None}
-    mixed_precision = torch.is_autocast_enabled(x.device.type)
-    for name, tensor in given.items():
-        if tensor.shape != expected[name]:
+    hidden = weights[0][1].size(-1)
+    if features == 0 or hidden == 0:
+        raise ShapeError(f"x has shape {tuple(x.shape)} and the hidden size is {hidden}: D and H must be at least 1")
+    rows = GATES[cell] * hidden
+    expected = ((rows, features), (rows, hidden), (rows,), (rows,))
+    named = [item for own in weights for item in zip(("w_ih", "w_hh", "b_ih", "b_hh"), own, expected, strict=True)]
+    named += [(name, state, (*directions, batch, hidden)) for name, state in (("h0", h0), ("c0", c0))]
+    device, dtype = x.device, x.dtype
+    for name, tensor, shape in named:
+        if tensor is None:
+            continue
+        if tensor.shape != shape:
             raise ShapeError(
                 f"{name} has shape {tuple(tensor.shape)}: with x {tuple(x.shape)} and hidden size {hidden} "
-                f"it must be {tuple(expected[name])}"
+                f"it must be {tuple(shape)}"
             )
-        if tensor.dtype != x.dtype and not mixed_precision:
-            raise ShapeError(f"{name} is {tensor.dtype} and x is {x.dtype}: bring both to one dtype")
+        if tensor.dtype != dtype and _computed(tensor) != _computed(x):
+            raise ShapeError(f"{name} is {tensor.dtype} and x is {dtype}: bring both to one dtype")
+        if tensor.device != device:
+            raise ShapeError(f"{name} is on {tensor.device} and x is on {device}: bring both to one device")
+    if cell == "lstm" and (h0 is None) != (c0 is None):
+        raise ShapeError("h0 and c0: give both or neither")
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"is {value.dtype} {tuple(value.shape)}"
+    return f"is a {type(value).__name__}"
+
+
+def _computed(tensor: Tensor) -> torch.dtype:
+    """The dtype in which the engine computes with it."""
+    half = tensor.dtype in _HALF and torch.is_autocast_enabled(tensor.device.type)
+    return torch.float32 if half else tensor.dtype

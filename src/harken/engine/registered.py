@@ -8,7 +8,7 @@ Both compute in float32 under autocast; bfloat16 would leak into the state other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,15 +23,17 @@ _LSTM = (
 _GRU = "Tensor x, Tensor lengths, Tensor w_ih, Tensor w_hh, Tensor b_ih, Tensor b_hh, Tensor h0, bool reverse"
 
 
-def lstm(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`harken.engine.op.ragged_lstm` as one node; all arguments by position, biases there."""
-    outputs, h_n, c_n = torch.ops.harken.ragged_lstm(*arguments)
+def lstm(
+    x: Tensor, lengths: Tensor, weights: Sequence[Tensor], h0: Tensor, c0: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`harken.engine.op.ragged_lstm` as one node; all four weights there."""
+    outputs, h_n, c_n = torch.ops.harken.ragged_lstm(x, lengths, *weights, h0, c0, reverse)
     return outputs, h_n, c_n
 
 
-def gru(*arguments: Any) -> tuple[Tensor, Tensor]:
+def gru(x: Tensor, lengths: Tensor, weights: Sequence[Tensor], h0: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
     """:func:`harken.engine.op.ragged_gru` as one node."""
-    outputs, h_n = torch.ops.harken.ragged_gru(*arguments)
+    outputs, h_n = torch.ops.harken.ragged_gru(x, lengths, *weights, h0, reverse)
     return outputs, h_n
 
 
@@ -59,9 +61,9 @@ def _register(name: str, run: Callable[..., tuple[Tensor, ...]], arguments: str,
     backward_op = getattr(torch.ops.harken, f"{name}_backward")
 
     @torch.library.impl(f"harken::{name}", "default")
-    def forward(*arguments: Any) -> tuple[Tensor, ...]:
+    def forward(x: Tensor, lengths: Tensor, *others: Any) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            return tuple(result.contiguous() for result in run(*arguments))
+            return tuple(result.contiguous() for result in run(x, lengths, others[:4], *others[4:]))
 
     def forward_fake(x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
         batch, time, hidden = x.size(0), x.size(1), rest[2].size(1)
@@ -72,7 +74,7 @@ def _register(name: str, run: Callable[..., tuple[Tensor, ...]], arguments: str,
         grads, (x, lengths, *others, reverse) = arguments[:results], arguments[results:]
         with _autograd_on():
             leaves = [tensor.detach().requires_grad_() for tensor in (x, *others)]
-            outputs = run(leaves[0], lengths, *leaves[1:], reverse)
+            outputs = run(leaves[0], lengths, leaves[1:5], *leaves[5:], reverse)
             found = torch.autograd.grad(outputs, leaves, grads)
         # Autograd may hand out one tensor twice (both biases' gradient) and slices; an operator may not.
         return tuple(gradient.clone(memory_format=torch.contiguous_format) for gradient in found)

@@ -1,19 +1,9 @@
-"""Rows of unequal length inside one rectangle: the mask, and turning each row around.
-
-The engine turns rows around and imports only what stands above it, so the two are written here; everybody else
-imports them from :mod:`harken.layers.masks`, the one place that turns lengths into masks.
-"""
+"""Turning each row around within its own length."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-
-def mask_from_lengths(lengths: Tensor, size: int) -> Tensor:
-    """``lengths`` (B,) → mask (B, size), bool, True on the first ``lengths[b]`` positions of row b, on their device."""
-    positions = torch.arange(size, device=lengths.device)  # (T,)
-    return positions < lengths.unsqueeze(-1)  # (B, T)
 
 
 def reverse_rows(x: Tensor, lengths: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ from harken.layers.attention import (
     masked_softmax,
 )
 from harken.layers.masks import mask_from_lengths, reverse_rows
-from harken.layers.recurrent import GRUState, LSTMState, Recurrent, RecurrentOutput
+from harken.layers.recurrent import Recurrent, RecurrentOutput
+from harken.layers.state import GRUState, LSTMState
+from harken.layers.stepper import Stepper
 
 __all__ = [
     "AdditiveAttention",
@@ -27,6 +29,7 @@ __all__ = [
     "MultiHeadAttention",
     "Recurrent",
     "RecurrentOutput",
+    "Stepper",
     "attend",
     "build_attention",
     "mask_from_lengths",

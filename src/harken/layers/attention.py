@@ -19,8 +19,8 @@ from harken.layers.scores import (
     Attended,
     additive_scores,
     attend,
+    dot_attend,
     dot_scores,
-    general_scores,
     masked_softmax,
 )
 
@@ -40,7 +40,7 @@ __all__ = [
 class AttentionLayer(nn.Module):
     """What all attention modules share: sizes, checks, and (B, Q) as one step of (B, T, Q).
 
-    A subclass gives `score`; the context then is the weighted sum of the values.
+    A subclass gives `look`.
 
     Attributes:
         query_size: Q.
@@ -57,13 +57,9 @@ class AttentionLayer(nn.Module):
         self.key_size = key_size
         self.output_size = key_size
 
-    def score(self, query: Tensor, keys: Tensor) -> Tensor:
-        """How well each query fits each key: (B, T, Q), (B, S, K) → (B, T, S)."""
-        raise NotImplementedError
-
     def look(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Attended:
         """`forward` for queries (B, T, Q), with shapes checked, values given and the mask on their device."""
-        return attend(self.score(query, keys), values, mask)
+        raise NotImplementedError
 
     def forward(
         self, query: Tensor, keys: Tensor, values: Tensor | None = None, mask: Tensor | None = None
@@ -113,22 +109,25 @@ class DotAttention(AttentionLayer):
         super().__init__(size, size)
         self.scaled = scaled
 
-    def score(self, query: Tensor, keys: Tensor) -> Tensor:
-        """(B, T, Q), (B, S, Q) → (B, T, S)."""
-        return dot_scores(query, keys, scaled=self.scaled)
+    def look(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Attended:
+        """`forward` for queries (B, T, Q), with shapes checked, values given and the mask on their device."""
+        return dot_attend(query, keys, values, mask, scaled=self.scaled)
 
 
 class GeneralAttention(AttentionLayer):
-    """Score = ⟨W query, key⟩: query and key may differ in size. See `general_scores`."""
+    """Score = ⟨W query, key⟩: query and key may differ in size.
+
+    Luong et al. 2015, section 3.1, "general".
+    """
 
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__(query_size, key_size)
         self.query = nn.Linear(query_size, key_size, bias=False)
         nn.init.xavier_uniform_(self.query.weight)
 
-    def score(self, query: Tensor, keys: Tensor) -> Tensor:
-        """(B, T, Q), (B, S, K) → (B, T, S)."""
-        return general_scores(query, keys, self.query.weight)
+    def look(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Attended:
+        """`forward` for queries (B, T, Q), with shapes checked, values given and the mask on their device."""
+        return dot_attend(self.query(query), keys, values, mask)
 
 
 class AdditiveAttention(AttentionLayer):
@@ -149,17 +148,10 @@ class AdditiveAttention(AttentionLayer):
             nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(self.key.bias)
 
-    def score(self, query: Tensor, keys: Tensor) -> Tensor:
-        """(B, T, Q), (B, S, K) → (B, T, S)."""
-        return additive_scores(
-            query,
-            keys,
-            self.query.weight,
-            self.key.weight,
-            self.key.bias,
-            self.energy.weight[0],
-            self.activation,
-        )
+    def look(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Attended:
+        """`forward` for queries (B, T, Q), with shapes checked, values given and the mask on their device."""
+        q, k, v = self.query.weight, self.key.weight, self.energy.weight[0]
+        return attend(additive_scores(query, keys, q, k, self.key.bias, v, self.activation), values, mask)
 
 
 class MultiHeadAttention(AttentionLayer):
@@ -203,17 +195,14 @@ class MultiHeadAttention(AttentionLayer):
         size = self.output_size // self.num_heads
         return x.reshape(*x.shape[:2], self.num_heads, size).transpose(1, 2)  # (B, T, Q) -> (B, heads, T, size)
 
-    def score(self, query: Tensor, keys: Tensor) -> Tensor:
-        """(B, T, Q), (B, S, K) → (B, heads, T, S)."""
-        return dot_scores(self._heads(self.query(query)), self._heads(self.key(keys)), scaled=True)
-
     def look(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Attended:
         """`forward` for queries (B, T, Q), with shapes checked, values given and the mask on their device."""
         if values.shape[-1] != self.value_size:
             raise ShapeError(f"values {tuple(values.shape)} must be (B, S, V) with V = value_size ({self.value_size})")
         if mask is None:
             mask = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)  # (B, S)
-        weights = masked_softmax(self.score(query, keys), mask)  # (B, heads, T, S)
+        scores = dot_scores(self._heads(self.query(query)), self._heads(self.key(keys)), scaled=True)
+        weights = masked_softmax(scores, mask)  # (B, heads, T, S)
         heads = F.dropout(weights, self.dropout, self.training) @ self._heads(self.value(values))
         context = self.output(heads.transpose(1, 2).flatten(-2))  # (B, heads, T, size) -> (B, T, Q)
         sees = mask.any(-1, keepdim=True)  # (B, 1), or (B, T, 1) with a mask for every query

@@ -6,35 +6,20 @@ A stack is a loop over layers and directions around one engine call each; what m
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Self
+import functools
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harken.engine.op import ragged_gru, ragged_lstm
+from harken.engine.directions import GATES, Cell, Weights
+from harken.engine.op import ragged_layer
 from harken.errors import ShapeError, UsageError
+from harken.layers.state import GRUState, LSTMState, State, final_state, split_state
+from harken.layers.stepper import Combine, Stepper
 
-Cell = Literal["lstm", "gru"]
-Combine = Literal["last", "sum", "concat"]
-
-GATES: dict[Cell, int] = {"lstm": 4, "gru": 3}  # i, f, g, o and r, z, n, in torch's order
-
-
-class LSTMState(NamedTuple):
-    """Hidden and cell state, each (layers * directions, B, H), in torch's order: by layer, forward first."""
-
-    h: Tensor
-    c: Tensor
-
-
-class GRUState(NamedTuple):
-    """Hidden state (layers * directions, B, H), in torch's order: by layer, forward first."""
-
-    h: Tensor
-
-
-State = LSTMState | GRUState
+__all__ = ["Cell", "Combine", "GRUState", "LSTMState", "Recurrent", "RecurrentOutput", "State"]
 
 
 class RecurrentOutput(NamedTuple):
@@ -159,61 +144,52 @@ class Recurrent(nn.Module):
             raise ShapeError(f"x {tuple(x.shape)} must be (B, T, {self.input_size}) for input_size ({self.input_size})")
         if lengths is None:
             lengths = torch.full(x.shape[:1], x.shape[1], dtype=torch.int64, device=x.device)  # (B,)
-        h0, c0 = self._initial(x, state)
+        shape = (self.num_layers * self.num_directions, x.shape[0], self.hidden_size)
 
         layers: list[Tensor] = []
         h_n: list[Tensor] = []
         c_n: list[Tensor] = []
-        for layer in range(self.num_layers):
+        for layer, (h0, c0) in enumerate(split_state(self.cell, state, self.num_layers, shape)):
             if layer > 0:
-                x = F.dropout(layers[-1], self.dropout, self.training)
-            directions: list[Tensor] = []
-            for suffix in self._suffixes(layer):
-                index, reverse = len(h_n), len(directions) == 1
-                weights = self._weights(suffix)
-                if c0 is not None:
-                    outputs, h, c = ragged_lstm(x, lengths, *weights, h0[index], c0[index], reverse)
-                    c_n.append(c)
-                else:
-                    outputs, h = ragged_gru(x, lengths, *weights, h0[index], reverse)
-                h_n.append(h)
-                directions.append(outputs)  # (B, T, H)
-            layers.append(torch.cat(directions, -1) if self.bidirectional else directions[0])  # (B, T, directions * H)
-
-        final = LSTMState(torch.stack(h_n), torch.stack(c_n)) if c_n else GRUState(torch.stack(h_n))
-        return RecurrentOutput(self._combine(layers), final)
+                x = F.dropout(layers[-1], self.dropout, self.training) if self.dropout else layers[-1]
+            weights = [self._weights(suffix) for suffix in self._suffixes(layer)]
+            outputs, h, c = ragged_layer(self.cell, x, lengths, weights, h0, c0)
+            layers.append(outputs)  # (B, T, directions * H)
+            h_n.append(h)
+            if c is not None:
+                c_n.append(c)
+        return RecurrentOutput(self._combine(layers), final_state(h_n, c_n))
 
     def _combine(self, layers: list[Tensor]) -> Tensor:
         match self.combine:
             case "last":
                 return layers[-1]
             case "sum":
-                return torch.stack(layers).sum(0)
+                return functools.reduce(torch.add, layers)
             case "concat":
-                return torch.cat(layers, -1)  # (B, T, layers * directions * H)
+                return torch.cat(layers, -1) if len(layers) > 1 else layers[0]  # (B, T, layers * directions * H)
 
-    def _weights(self, suffix: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    def _weights(self, suffix: str) -> Weights:
         w_ih, w_hh = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}")
         if not self.bias:
             return w_ih, w_hh, None, None
         return w_ih, w_hh, getattr(self, f"bias_ih_{suffix}"), getattr(self, f"bias_hh_{suffix}")
 
-    def _initial(self, x: Tensor, state: State | None) -> tuple[Tensor, Tensor | None]:
-        """(h0, c0), each (layers * directions, B, H); c0 is None for a GRU."""
-        shape = (self.num_layers * self.num_directions, x.shape[0], self.hidden_size)
-        if state is None:
-            zeros = torch.zeros(shape, dtype=self._weights("l0")[1].dtype, device=x.device)
-            return zeros, zeros if self.cell == "lstm" else None
-        expected = ("h", "c") if self.cell == "lstm" else ("h",)
-        if not isinstance(state, tuple) or len(state) != len(expected):
-            kind = "LSTMState(h, c)" if self.cell == "lstm" else "GRUState(h)"
-            raise ShapeError(f"state ({type(state).__name__}) must be a {kind} for cell={self.cell}")
-        for name, part in zip(expected, state, strict=True):
-            if part.shape != shape:
-                raise ShapeError(
-                    f"state.{name} {tuple(part.shape)} must be (layers * directions, B, H) = {tuple(shape)}"
-                )
-        return state[0], state[1] if len(state) == 2 else None
+    def stepper(self, batch: int = 1) -> Stepper:
+        """What streams: one step per call for `batch` rows, in microseconds, with the weights of this moment.
+
+        No gradient and no dropout. Its answers equal those of `forward` over the same steps.
+
+        Raises:
+            UsageError: bidirectional (the reverse direction begins at a sequence's end), or batch below 1.
+        """
+        if self.bidirectional:
+            raise UsageError(
+                "stepper needs bidirectional=False: the reverse direction begins at a sequence's end, "
+                "which a stream has not reached"
+            )
+        weights = [self._weights(f"l{layer}") for layer in range(self.num_layers)]
+        return Stepper(self.cell, weights, combine=self.combine, batch=batch)
 
     def extra_repr(self) -> str:
         """What `print` shows, as in torch."""

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from harken.config import Seq2SeqConfig
 from harken.layers.attention import build_attention
 from harken.layers.masks import mask_from_lengths
-from harken.layers.recurrent import GRUState, LSTMState, Recurrent
+from harken.layers.recurrent import Recurrent
+from harken.layers.state import GRUState, LSTMState
 
 
 class Memory(NamedTuple):

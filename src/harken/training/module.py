@@ -56,7 +56,11 @@ class Seq2SeqModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed this step's dropout."""
-        torch.manual_seed(self.run_config.training.seed + (self.global_step + 1) * 1_000_003 + self.global_rank * 7_919)
+        seed = self.run_config.training.seed + (self.global_step + 1) * 1_000_003 + self.global_rank * 7_919
+        # torch.manual_seed also writes the call stack down, and keeps it, for every accelerator that is not in use.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean negative log-likelihood per real target token."""
