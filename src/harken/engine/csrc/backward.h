@@ -2,82 +2,11 @@
 // gradient of its sums is still in the cache, the gradients of the weights and of x as large products.
 #pragma once
 
+#include "backward_tile.h"
 #include "forward.h"
+#include "products.h"
 
 namespace harken {
-
-// M rows of N vectors of units: dh = dh of the outputs + the next step's gradient times the recurrent weights; then, in
-// registers, back through the gates.
-template <class Cell> struct BackwardTile {
-    int64_t panels, hidden;
-    const float* next;               // the next step's lane gradients of the M rows; null in a row's last step
-    int64_t next_panel;              // from one panel's to the next one's
-    const float* weights;            // (panels * h_lanes * width, N * width)
-    const float* seed;               // (M, ...), seed_stride apart: what dh begins with, or null for zeros
-    int64_t seed_stride;
-    const float* const* dy;          // M rows
-    const float* gates;              // (M, 4, width) of the first vector's panel
-    int64_t gates_panel;
-    const float *cell, *cell_before; // (M, width)
-    int64_t cell_panel, cell_before_panel;
-    const float* const* h_before;    // M rows; for a GRU; null: zeros
-    float* lanes;                    // (M, 4, width): this step's lane gradients
-    int64_t lanes_panel;
-    float* carry;                    // (M, width)
-    int64_t carry_panel;
-    int64_t unit;                    // the first vector's first unit
-
-    // dh of N vectors of units, the first of which is the `first` of the `count` that are packed side by side.
-    template <int N, int M> HARKEN_INLINE void product(Vec (&dh)[M][N], int64_t first, int64_t count) const {
-        HARKEN_UNROLL
-        for (int i = 0; i < M; ++i)
-            HARKEN_UNROLL
-            for (int j = 0; j < N; ++j)
-                dh[i][j] = seed ? load(seed + i * seed_stride + unit + (first + j) * width) : Vec{};
-        if (!next) return;
-        for (int64_t panel = 0; panel < panels; ++panel)
-            multiply<0, N>(dh, Cell::h_lanes * width, next + panel * next_panel + (4 - Cell::h_lanes) * width, 4 * width,
-                           weights + (panel * Cell::h_lanes * width * count + first) * width, count * width);
-    }
-
-    template <int N, int M> void step() const {
-        Vec dh[M][N];
-        product(dh, 0, N);
-        for (int j = 0; j < N; ++j) {
-            const int64_t units = hidden - unit - j * width;
-            HARKEN_UNROLL
-            for (int i = 0; i < M; ++i) {
-                Vec lane[4];
-                HARKEN_UNROLL
-                for (int l = 0; l < 4; ++l) lane[l] = load(gates + j * gates_panel + (i * 4 + l) * width);
-                Vec c = {}, c_before = {}, before = {};
-                if (Cell::has_cell) {
-                    c = load(cell + j * cell_panel + i * width);
-                    c_before = load(cell_before + j * cell_before_panel + i * width);
-                } else if (h_before) {
-                    before = load(h_before[i] + unit + j * width, units);
-                }
-                float* carried = carry + j * carry_panel + i * width;
-                Vec past = load(carried);
-                Cell::backward(lane, dh[i][j] + load(dy[i] + unit + j * width, units), past, c, c_before, before);
-                store(carried, past);
-                HARKEN_UNROLL
-                for (int l = 0; l < 4; ++l) store(lanes + j * lanes_panel + (i * 4 + l) * width, lane[l]);
-            }
-        }
-    }
-
-    // The gradient of the initial states, vector by vector: once a row, not worth code for every width.
-    template <int M> void finish(int64_t count, float* const* dh0) const {
-        for (int64_t j = 0; j < count; ++j) {
-            Vec dh[M][1];
-            product(dh, j, count);
-            for (int i = 0; i < M; ++i)
-                store(dh0[i] + unit + j * width, dh[i][0] + Cell::past(load(carry + j * carry_panel + i * width)),
-                      hidden - unit - j * width);
-        }
-    }
-};
 
 template <class Cell> class BackwardPass {
 public:
@@ -110,8 +39,7 @@ public:
                 s.carry = cutter.cut(panels_ * rows * width);
                 s.seed = cutter.cut(rows * panels_ * width);
                 s.initial = Cell::has_cell ? cutter.cut(panels_ * rows * width) : nullptr;
-                // One tile's worth of slack: columns are copied a vector at a time.
-                s.columns = cutter.cut((tiles(input_) + tiles(hidden_)) * tile_rows * chunk_pairs + 2 * width);
+                s.columns = cutter.cut((feature_tiles(input_) + feature_tiles(hidden_)) * tile_rows * chunk_pairs);
                 s.weights = weights_ ? weights_ + int64_t(scratch_.size()) * part_floats_ : nullptr;
                 s.pointers = reinterpret_cast<const float**>(cutter.cut(tape.schedule.members * 2 * 2 * pairs));
                 s.chunk = pairs;
@@ -145,8 +73,6 @@ private:
         const float** pointers; // for every member, rows of dy and of h before (2, pairs)
         int64_t chunk;          // pairs that fit
     };
-
-    static int64_t tiles(int64_t features) { return (features + tile_rows - 1) / tile_rows; }
 
     static void add_groups(std::vector<Columns>& groups, int64_t first, int64_t end) {
         for (; first < end; first += 4) groups.push_back({first, std::min<int64_t>(4, end - first)});
@@ -285,8 +211,8 @@ private:
                 turn_columns(part, scratch, d, begin, block, count, share);
                 share.meet();
                 for (int64_t panel = share.begin(panels_); panel < share.end(panels_); ++panel)
-                    add_weights(scratch, d, panel, lanes + (panel * scratch.chunk + block) * 4 * width, count,
-                                first_chunk && block == 0);
+                    add_weights<Cell>(input_, hidden_, scratch.columns, lanes + (panel * scratch.chunk + block) * 4 * width,
+                                      count, first_chunk && block == 0, weights(scratch, d, panel));
             }
             if (dx_.data) add_inputs(part, scratch, d, begin, block, count, lanes, share);
             share.meet();  // before the columns are written again
@@ -308,65 +234,15 @@ private:
                       Share share) const {
         const int64_t from = share.begin(count), to = share.end(count);
         for_pairs(part, begin, block + from, to - from, [&](int64_t i, int64_t place, int64_t step) {
-            turn(x_.at(part.row[place], part.time(place, step, directions_[d].reverse)), input_,
+            turn_features(x_.at(part.row[place], part.time(place, step, directions_[d].reverse)), input_,
                  scratch.columns + (from + i) * tile_rows, count * tile_rows);
-            turn(state_before(part, d, place, step), hidden_,
-                 scratch.columns + tiles(input_) * count * tile_rows + (from + i) * tile_rows, count * tile_rows);
+            turn_features(state_before(part, d, place, step), hidden_,
+                 scratch.columns + feature_tiles(input_) * count * tile_rows + (from + i) * tile_rows, count * tile_rows);
         });
-    }
-
-    static void turn(const float* from, int64_t features, float* to, int64_t stride) {
-        int64_t k = 0;
-        if (from)
-            for (; k + tile_rows <= features; k += tile_rows, to += stride)
-                std::memcpy(to, from + k, tile_rows * sizeof(float));
-        for (; k < features; k += tile_rows, to += stride)
-            for (int64_t i = 0; i < tile_rows; ++i) to[i] = from && k + i < features ? from[k + i] : 0.0f;
     }
 
     float* weights(const Scratch& scratch, int d, int64_t panel) const {
         return scratch.weights + (d * panels_ + panel) * features_ * 4 * width;
-    }
-
-    // Gradient of a panel's weights and biases, from `count` pairs. A block is summed by itself before it is added to the
-    // sum so far: a hundred thousand steps one by one would lose digits.
-    void add_weights(const Scratch& scratch, int d, int64_t panel, const float* lanes, int64_t count, bool first) const {
-        float* to = weights(scratch, d, panel);
-        const float* columns = scratch.columns;
-        add_features<0, Cell::x_lanes>(input_, columns, lanes, count, first, to);
-        add_features<4 - Cell::h_lanes, Cell::h_lanes>(hidden_, columns + tiles(input_) * count * tile_rows, lanes, count,
-                                                       first, to + input_ * 4 * width);
-        Vec bias[4] = {};
-        for (int64_t i = 0; i < count; ++i)
-            for (int j = 0; j < 4; ++j) bias[j] += load(lanes + (i * 4 + j) * width);
-        float* last = to + (input_ + hidden_) * 4 * width;
-        for (int j = 0; j < 4; ++j) store(last + j * width, first ? bias[j] : bias[j] + load(last + j * width));
-    }
-
-    template <int First, int Count>
-    static void add_features(int64_t features, const float* columns, const float* lanes, int64_t count, bool first, float* to) {
-        for (int64_t k = 0; k < features; k += tile_rows, columns += count * tile_rows) {
-            Vec sum[tile_rows][Count] = {};
-            for (int64_t i = 0; i < count; ++i) {
-                Vec lane[Count];
-                HARKEN_UNROLL
-                for (int j = 0; j < Count; ++j) lane[j] = load_in_order(lanes + (i * 4 + First + j) * width);
-                HARKEN_UNROLL
-                for (int r = 0; r < tile_rows; ++r) {
-                    const Vec value = broadcast(columns[i * tile_rows + r]);
-                    HARKEN_UNROLL
-                    for (int j = 0; j < Count; ++j) sum[r][j] += value * lane[j];
-                }
-            }
-            HARKEN_UNROLL
-            for (int r = 0; r < tile_rows; ++r) {
-                if (k + r >= features) break;
-                float* row = to + (k + r) * 4 * width + First * width;
-                HARKEN_UNROLL
-                for (int j = 0; j < Count; ++j)
-                    store(row + j * width, first ? sum[r][j] : sum[r][j] + load(row + j * width));
-            }
-        }
     }
 
     void add_inputs(const Part& part, const Scratch& scratch, int d, int64_t begin, int64_t block, int64_t count,
@@ -379,25 +255,10 @@ private:
         for (const Columns& columns : inputs_)
             for_vectors(columns.count, [&](auto n) {
                 for_tiles(to - from, [&](auto m, int64_t row) {
-                    input_tile<n, m>(lanes + (block + from + row) * 4 * width, scratch.chunk * 4 * width,
-                                     input(d, columns.first), rows + row, columns.first * width, d > 0);
+                    input_tile<Cell, n, m>(panels_, lanes + (block + from + row) * 4 * width, scratch.chunk * 4 * width,
+                                           input(d, columns.first), rows + row, columns.first * width, input_, d > 0);
                 });
             });
-    }
-
-    template <int N, int M>
-    void input_tile(const float* lanes, int64_t lanes_panel, const float* weights, float* const* rows, int64_t first,
-                    bool add) const {
-        Vec sum[M][N] = {};
-        for (int64_t panel = 0; panel < panels_; ++panel)
-            multiply<0, N>(sum, Cell::x_lanes * width, lanes + panel * lanes_panel, 4 * width,
-                           weights + panel * Cell::x_lanes * width * N * width, N * width);
-        for (int i = 0; i < M; ++i)
-            for (int j = 0; j < N; ++j) {
-                float* to = rows[i] + first + j * width;
-                const int64_t count = input_ - first - j * width;
-                store(to, add ? sum[i][j] + load(to, count) : sum[i][j], count);
-            }
     }
 
     void initial_gradients(const Part& part, const Scratch& scratch, int d, const float* lanes, Share share) const {

@@ -3,7 +3,8 @@
 //   vector.h    one processor vector            schedule.h  rows, longest first, dealt to threads
 //   gates.h     an LSTM's and a GRU's units     threads.h   PyTorch's pool, and a barrier
 //   panels.h    the order of packed weights     memory.h    workspaces that are kept
-//   tile.h      the product in registers        forward.h, backward.h, stepper.h: the three passes
+//   tile.h      the product in registers        products.h  the gradients of weights and inputs
+//   forward.h, backward.h (backward_tile.h) and stepper.h: the three passes
 #pragma once
 
 #include "backward.h"
