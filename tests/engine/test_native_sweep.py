@@ -225,7 +225,7 @@ def test_the_same_threads_give_the_same_bits(case, count):
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("scale", [2, 5, 30, 1e3])
 def test_saturated_gates(monkeypatch, level, cell, scale):
-    """Sums far beyond where a gate is shut or open: as near to float64 as torch's own float32, whatever that still is."""
+    """Sums far beyond where a gate is shut or open: as near to float64 as torch in float32, whatever that is."""
     case = Case(cell, 33, 20, 9, 12, 2, True, False, "as it is", "all", "any", 5)
     with torch.no_grad():
         for leaf in case.leaves[1:]:

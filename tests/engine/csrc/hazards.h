@@ -93,9 +93,9 @@ inline void two_callers(const Problem& problem) {
     expect(wrong == 0, "two callers at once");
 }
 
-// The child must come back, and compute alone: libgomp's threads do not live there. Another thread of the parent holds the
-// pool's lock half of the time while it forks; it does not allocate, because AddressSanitizer's own locks, GCC 12's at
-// least, do not survive a fork. Machines may be slow, hence the long patience.
+// The child must come back, and compute alone: libgomp's threads do not live there. Another thread of the parent holds
+// the pool's lock half of the time while it forks; it does not allocate, because AddressSanitizer's own locks, GCC 12's
+// at least, do not survive a fork. Machines may be slow, hence the long patience.
 inline void forked_child(const Problem& problem) {
     const Passes passes(problem);
     std::atomic<bool> done{false};
