@@ -1,5 +1,6 @@
 // The kernel over random shapes, for sanitizers (`make sanitize`): every tensor against the oracle, every promise of
-// bits checked as bits. Links no OpenMP, which ThreadSanitizer does not understand: `parallel` falls back to std::thread.
+// bits checked as bits. Links no OpenMP, which ThreadSanitizer does not understand: `parallel` falls back to
+// std::thread.
 #include <cstdio>
 #include <exception>
 #include <stdexcept>

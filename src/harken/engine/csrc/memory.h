@@ -127,7 +127,8 @@ class Block {
 public:
     Block() = default;
     explicit Block(int64_t floats) : bytes_(floats * sizeof(float)) {
-        if (floats <= 0) return;
+        if (floats == 0) return;
+        if (floats < 0 || floats > int64_t(1) << 60) throw std::bad_alloc();  // a product of sizes that went beyond
         data_ = Pool::instance().take(bytes_);
         lend(data_, floats, bytes_);
     }

@@ -102,11 +102,15 @@ public:
             round_.store(round + 1, std::memory_order_release);
             return;
         }
-        for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+        for (int spins = 0; round_.load(std::memory_order_acquire) == round;) {
+            if (spins == 4000) {
+                std::this_thread::yield();
+                continue;
+            }
+            ++spins;
 #if defined(__x86_64__)
             __builtin_ia32_pause();
 #endif
-            if (spins > 4000) std::this_thread::yield();
         }
     }
 
