@@ -7,12 +7,13 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 BENCHMARKS = $(basename $(notdir $(shell grep --files-with-matches '^VERSION = ' benchmarks/*.py)))
 
-# The native engine is compiled in build/, so that only what has changed is compiled again. Where there is a compiler,
-# an error in the C++ stops make; elsewhere, and with make HARKEN_REQUIRE_NATIVE=0, harken does without that engine.
+# The native engine is compiled in build/, so that only what has changed is compiled again. Where there is a compiler
+# and Python's headers, an error in the C++ stops make; elsewhere, and with make HARKEN_REQUIRE_NATIVE=0, harken does without that engine.
 NATIVE := CMakeLists.txt $(wildcard src/harken/engine/csrc/*)
 BUILD := --no-build-isolation --config-settings build-dir=build/{wheel_tag}
 COMPILER = $(shell command -v "$$CXX" || command -v c++ || command -v g++ || command -v clang++)
-export HARKEN_REQUIRE_NATIVE ?= $(if $(COMPILER),1,0)
+HEADERS = $(wildcard $(shell $(PYTHON) -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h)
+export HARKEN_REQUIRE_NATIVE ?= $(if $(and $(COMPILER),$(HEADERS)),1,0)
 
 .PHONY: demo test check format bench results wheel
 

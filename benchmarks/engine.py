@@ -28,9 +28,10 @@ SHAPES = tuple(
     )
 )
 LONG = Shape(1, 100_000, 64, 128)
+ROW = Shape(1, 1000, 64, 256)  # that all threads share
 STREAMS = {(64, 128): 3.0, (16, 64): 1.5, (300, 512): 65.0}  # input, hidden: µs a step may take
 STRAIGHT = 0.99  # R² that is called a straight line
-KEPT_TIMES = (500, 1000, 2000, 4000)  # T of the batches whose memory is measured
+KEPT_TIMES = (500, 1000, 2000)  # T of the batches whose memory is measured
 
 
 def benchmark(store: Store, quick: bool) -> list[Row]:
@@ -42,8 +43,9 @@ def benchmark(store: Store, quick: bool) -> list[Row]:
         python = peer_python(ROOT / "benchmarks" / "peers" / "onnx.txt")
         streams = {size: bench.stream(*size, python) for size in STREAMS}
         growth = bench.once("growth", {"only": "harken,dense trick", "rounds": 1 if quick else 5}, 0)
-        kept = bench.kept(["harken"] if quick else ["harken", "dense trick", "packed"], KEPT_TIMES[: 3 if quick else 4])
+        kept = bench.kept(["harken"] if quick else ["harken", "dense trick", "packed"], KEPT_TIMES[: 2 if quick else 3])
         few = {"only": "harken" if quick else "harken,dense", "rounds": 1 if quick else 3}
+        shared = bench.once("threads", {"shape": str(ROW), "rounds": 1 if quick else 5}, 0)
         long = bench.once("race", {"shape": str(LONG)} | few, 0)
     draw_speed({"LSTM": lstm, "GRU": gru}, store.path.with_name("engine_speed.png"))
     draw_cost(growth.value["points"], store.path.with_name("engine_cost.png"))
@@ -52,7 +54,7 @@ def benchmark(store: Store, quick: bool) -> list[Row]:
         rows += [row for shape, runs in races.items() for row in training_rows(cell, shape, runs)]
     for size, (ours, peer) in streams.items():
         rows += streaming_rows(size, ours, peer)
-    return rows + growth_rows(growth) + kept_rows(kept) + long_rows(long)
+    return rows + growth_rows(growth) + kept_rows(kept) + threads_rows(shared) + long_rows(long)
 
 
 class Bench:
@@ -83,7 +85,10 @@ class Bench:
         words = _words(settings)
         ours, peer = [], []
         for seed in self.seeds:  # of nothing that is drawn: processes differ
-            run = self.store.measure("stream", settings, seed, lambda: run_script("benchmarks/stream_once.py", *words))
+            ours_settings = settings | {"engine": os.environ.get("HARKEN_ENGINE", "default")}
+            run = self.store.measure(
+                "stream", ours_settings, seed, lambda: run_script("benchmarks/stream_once.py", *words)
+            )
             ours.append(run)
             if python is not None:
                 action = partial(run_script, "benchmarks/peers/onnx_stream.py", *words, python=python)
@@ -175,6 +180,14 @@ def kept_rows(kept: dict[str, list[Run]]) -> list[Row]:
             text = "memory over real steps, share explained by a straight line"
             rows.append(claim(text, [line.r_squared], STRAIGHT, "share", runs=runs))
     return rows
+
+
+def threads_rows(run: Run) -> list[Row]:
+    """What more threads bring to a single row, and whether two Python threads stand in each other's way."""
+    seconds = run.value["seconds"]
+    one_row = claim(f"LSTM {ROW}: all threads, times one", [seconds["one"] / seconds["all"]], None, "×", runs=[run])
+    text = "two Python threads that train at once, times one after the other"
+    return [one_row, claim(text, [seconds["one by one"] / seconds["at once"]], 1.0, "×", runs=[run])]
 
 
 def long_rows(run: Run) -> list[Row]:

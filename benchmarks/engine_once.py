@@ -4,6 +4,7 @@
              the machine's ceiling among them
     growth   one layer, many batches: seconds of a step against its real steps
     memory   what stands in memory between forward and backward, per contender
+    threads  one row with one thread and with all; two Python threads that train at once, and one after the other
 
 `python -m benchmarks.engine_once race --shape "64,200,300,256 bi" --only harken` looks at one alone.
 """
@@ -15,6 +16,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,38 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     return {"steps": int(lengths.sum()), "bytes": _kept(contender, make_batch(options.shape, lengths, options.seed))}
 
 
+def threads(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of a step of one row on one thread and on all, and of two batches, one after the other and at once."""
+    everyone = torch.get_num_threads()
+    contender = _contenders(options)["harken"]
+    row = make_batch(options.shape, np.full(1, options.shape.time), options.seed)
+    wide = Shape(BATCH, 200, INPUT, HIDDEN)
+    pair = [
+        (make_contenders("lstm", wide, options.programs)["harken"], make_batch(wide, ragged_lengths(BATCH, 200, k), k))
+        for k in range(2)
+    ]
+
+    def on_one() -> None:
+        torch.set_num_threads(1)
+        contender.step(row)
+        torch.set_num_threads(everyone)
+
+    def one_by_one() -> None:
+        for layer, batch in pair:
+            layer.step(batch)
+
+    with ThreadPoolExecutor(2) as pool:
+
+        def at_once() -> None:
+            for done in [pool.submit(layer.step, batch) for layer, batch in pair]:
+                done.result()
+
+        steps = {"one": on_one, "all": partial(contender.step, row), "one by one": one_by_one, "at once": at_once}
+        for step in steps.values():
+            step()
+        return {"seconds": take_turns(steps, options.rounds)}
+
+
 def _kept(contender: Contender, batch: Batch) -> int:
     before = _resident()
     outputs = contender.forward(batch.x, batch.lengths)
@@ -109,7 +143,12 @@ def _contenders(options: argparse.Namespace) -> dict[str, Contender]:
     return {name: every[name] for name in options.only.split(",")} if options.only else every
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"race": race, "growth": growth, "memory": memory}
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "race": race,
+    "growth": growth,
+    "memory": memory,
+    "threads": threads,
+}
 
 
 def main() -> None:

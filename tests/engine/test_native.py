@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import weakref
 
 import pytest
@@ -370,3 +371,39 @@ def test_two_names_for_one_tensor():
 
 def test_the_binding_s_numbers_are_the_kernel_s():
     assert native.CELLS == {"lstm": 0, "gru": 1}
+
+
+@cells
+def test_an_infinite_input_spoils_only_what_it_reaches(cell):
+    """Hidden sizes that fill no vector are padded with units of weight 0, and 0 times infinity is no number."""
+    finite = []
+    for hidden in (16, 17):
+        torch.manual_seed(0)
+        layer = Recurrent(4, hidden, cell=cell)
+        x = torch.randn(2, 5, 4)
+        x[0, 3, 1] = math.inf
+        x.requires_grad_()
+        layer(x).outputs.nan_to_num().sum().backward()
+        finite.append([row.isfinite().all().item() for row in x.grad.flatten(0, 1)])
+    assert finite[0] == finite[1]
+    assert all(finite[0][5:])
+
+
+def test_weights_may_be_computed(worst):
+    """A weight-dropped matrix (Merity et al. 2018, section 3) is no leaf: the gradient goes on to the raw one."""
+    torch.manual_seed(0)
+    raw, w_ih, x = torch.randn(64, 16) * 0.3, torch.randn(64, 4), torch.randn(3, 7, 4)
+    kept, found = (torch.rand(64, 16) > 0.5) * 2, []
+    for dtype in (torch.float32, torch.float64):
+        leaf = raw.to(dtype).requires_grad_()
+        weights = [(w_ih.to(dtype), leaf * kept, None, None)]
+        outputs, _, _ = ragged_layer("lstm", x.to(dtype), torch.tensor([7, 0, 4]), weights)
+        found.append(torch.autograd.grad(outputs.square().sum(), leaf))
+    assert worst(*found) < 1e-5
+
+
+def test_lengths_may_be_counted_down_between_the_passes():
+    layer, x, lengths = Recurrent(4, 8), torch.randn(2, 5, 4), torch.tensor([5, 3])
+    outputs = layer(x, lengths).outputs
+    lengths -= 1
+    outputs.sum().backward()

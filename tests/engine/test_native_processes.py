@@ -51,6 +51,27 @@ def process(program: str, timeout: float = 60) -> str:
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork on this system")
+def test_a_child_may_be_the_first_to_call_the_kernel():
+    """The parent has PyTorch's threads running, and has not loaded the kernel."""
+    program = """
+        import os, torch, harken.layers
+        torch.set_num_threads(2)
+        layer, x, lengths = harken.layers.Recurrent(16, 64), torch.randn(32, 50, 16), torch.full((32,), 50)
+        torch.randn(4_000_000).exp()
+        child = os.fork()
+        if child == 0:
+            torch.set_num_threads(1)  # PyTorch's own operations would wait for ever
+            torch.get_num_threads = lambda: 2  # and the kernel, if it asked for two
+            layer(x, lengths).outputs.sum().backward()
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork on this system")
 def test_forked_children_compute_the_same():
     program = """
     import multiprocessing, os, sys

@@ -1,11 +1,15 @@
 """The operators as the compiler and the exporter see them."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 from torch.export import Dim, export
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from harken.engine import ragged_gru, ragged_lstm
+from harken.errors import ShapeError
 
 SIZES = [(1, 1), (1, 9), (5, 1), (8, 40), (3, 7)]
 cells = pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -104,3 +108,40 @@ def test_compiled_autocast_computes_in_float32(worst, cell):
         expected, found = model(x, lengths), compiled(x, lengths)
     assert all(tensor.dtype == torch.float32 for tensor in found)
     assert worst(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("tracer", ["jit.trace", "make_fx"])
+def test_a_tracer_records_the_operator(worst, tracer):
+    """And not the empty tensors that the kernel fills through pointers."""
+    model = Both("lstm")
+    x, lengths = inputs(3, 6)
+    x = x.detach()
+    with torch.no_grad():
+        expected = model(x, lengths)
+        if tracer == "make_fx":
+            traced = make_fx(model)(x, lengths)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch.jit.trace is on its way out
+                traced = torch.jit.trace(model, (x, lengths), check_trace=False)
+        assert worst(traced(x, lengths), expected) < 1e-6
+
+
+@cells
+@pytest.mark.parametrize(
+    ("index", "replace", "message"),
+    [
+        (1, lambda t: t[:-1], "lengths is torch.int64"),
+        (1, lambda t: t.int(), "lengths is torch.int32"),
+        (1, lambda t: t + 100, "lengths holds"),
+        (2, lambda t: t[:-1], "w_ih has shape"),
+        (3, lambda t: t.float(), "w_hh is torch.float32"),
+        (6, lambda t: t[:-1], "h0 has shape"),
+    ],
+)
+def test_the_operator_checks_what_it_gets(problem, cell, index, replace, message):
+    case = problem(cell, [5, 0, 3])
+    arguments = [case.x, case.lengths, *case.weights, *case.states, False]
+    arguments[index] = replace(arguments[index])
+    with pytest.raises(ShapeError, match=message):
+        getattr(torch.ops.harken, f"ragged_{cell}")(*arguments)

@@ -1,6 +1,7 @@
 """`Stepper`: what arrives step by step is answered as the batch is."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -168,10 +169,10 @@ def test_steppers_do_not_meet(engine):
     assert layer.__dict__.keys() == make().__dict__.keys()
 
 
-def test_a_layer_with_a_stepper_is_copied_as_ever():
-    layer = make()
-    layer.stepper()
-    copy.deepcopy(layer)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_stepper_is_not_copied(engine, again):
+    with pytest.raises(UsageError, match="a Stepper cannot be copied or pickled: make another one"):
+        again(make().stepper())
 
 
 @pytest.mark.parametrize(

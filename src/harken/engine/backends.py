@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from harken.engine import levels, native, packed, portable
+from harken.engine.checks import check
 from harken.engine.directions import Cell, Weights, by_direction
 from harken.errors import ConfigError, ShapeError
 
@@ -53,14 +54,16 @@ def run_layer(
 def run_lstm(
     x: Tensor, lengths: Tensor, weights: Weights, h0: Tensor, c0: Tensor, reverse: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`run_layer` for one direction of an LSTM; states (B, H)."""
+    """:func:`run_layer` for one direction of an LSTM; states (B, H). Operators come here with whatever they got."""
+    check("lstm", x, lengths, [weights], h0, c0)
     outputs, h_n, c_n = run_layer("lstm", x, lengths, [weights], h0.unsqueeze(0), c0.unsqueeze(0), [reverse])
     assert c_n is not None  # an LSTM has one
     return outputs, h_n.squeeze(0), c_n.squeeze(0)
 
 
 def run_gru(x: Tensor, lengths: Tensor, weights: Weights, h0: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
-    """:func:`run_layer` for one direction of a GRU."""
+    """:func:`run_lstm` for a GRU."""
+    check("gru", x, lengths, [weights], h0, None)
     outputs, h_n, _ = run_layer("gru", x, lengths, [weights], h0.unsqueeze(0), None, [reverse])
     return outputs, h_n.squeeze(0)
 
@@ -92,8 +95,11 @@ def _in_torch(device: torch.device) -> ModuleType:
 
 
 def _on_host(lengths: Tensor, size: int) -> tuple[Tensor, int]:
-    """``lengths`` (B,) on the CPU, contiguous and checked, and the largest: a call on CUDA waits here and only here."""
-    lengths = lengths.detach().cpu().contiguous()
+    """``lengths`` (B,) on the CPU, contiguous and checked, and the largest: a call on CUDA waits here and only here.
+
+    A copy: while the kernel runs, and before the backward pass, its owner may write to the original.
+    """
+    lengths = lengths.detach().cpu().clone(memory_format=torch.contiguous_format)
     values = lengths.numpy()
     # Read as unsigned, a negative number is a huge one: a single pass finds all that there is to find.
     longest = int(np.maximum.reduce(values.view(np.uint64), initial=0))

@@ -37,7 +37,7 @@ LEVELS = tuple(_NEEDS)
 UNCHECKED = ("baseline", "generic")
 """What runs where the processor's flags cannot be read: every x86-64 processor since about 2009 has the baseline."""
 
-WAY_OUT = "install a C++ compiler (g++ 11, clang++ 12, or newer), then harken again"
+WAY_OUT = "install a C++ compiler (g++ 11, clang++ 12, or newer) and Python's headers (python3-dev), then harken again"
 
 
 class Absent(Exception):

@@ -7,6 +7,7 @@ binding costs 2 µs, an integer nothing); and every result lies in memory that i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -17,6 +18,20 @@ from torch.autograd import forward_ad
 
 from harken.engine import portable
 from harken.engine.directions import Cell, Weights, by_direction
+from harken.errors import UsageError
+
+# In a forked child libgomp would wait for ever for threads that fork did not copy. The kernel knows by itself where it
+# was loaded before the fork; this is for the child that is the first to load it.
+_in_child = False
+
+
+def _after_fork() -> None:
+    global _in_child
+    _in_child = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 CELLS: dict[Cell, int] = {"lstm": 0, "gru": 1}  # the kernel's numbers
 FLOAT = 4  # bytes
@@ -71,14 +86,14 @@ class _Layer(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         outputs, h_n, c_n, ctx.kept = _forward(call, x, h0, c0, weights, keep=True)
         ctx.call = call
-        ctx.save_for_backward(call.lengths, outputs, x, h0, c0, *weights)
+        ctx.save_for_backward(outputs, x, h0, c0, *weights)
         ctx.set_materialize_grads(False)
         return outputs, h_n, c_n
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        _, outputs, x, *others = saved
+        outputs, x, *others = saved
         wanted = ctx.needs_input_grad[1:]
         if all(grad is None for grad in grads):
             return None, *[None] * len(wanted)
@@ -105,7 +120,7 @@ def _forward(
     c_n = x.new_empty(len(reverses), batch, hidden) if cell == "lstm" else None
     kept = kernel.forward(
         CELLS[cell],
-        torch.get_num_threads(),
+        _threads(),
         keep,
         (batch, time, features, hidden),
         _steps(x),
@@ -140,7 +155,7 @@ def _backward(
     ]
     call.kernel.backward(
         kept,
-        torch.get_num_threads(),
+        _threads(),
         _steps(x),
         _steps(outputs),
         _steps(d_outputs),
@@ -154,13 +169,14 @@ def _differentiable(
     call: _Call, saved: Sequence[Any], wanted: Sequence[bool], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients by PyTorch's own operations, which have derivatives in their turn."""
-    lengths, _, *inputs = saved
+    _, *inputs = saved
     # Aliases: where one input was computed from another, each is to get its own part only.
     aliases: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
     x, h0, c0, *weights = aliases
     run = portable.lstm if call.cell == "lstm" else portable.gru
     each: list[Any] = [weights[:4], weights[4:]][: len(call.reverses)]
-    results = by_direction(run, call.cell, x, lengths, each, h0, c0, call.reverses)
+    with torch.autocast("cpu", enabled=False):
+        results = by_direction(run, call.cell, x, call.lengths, each, h0, c0, call.reverses)
     used = [(result, grad) for result, grad in zip(results, grads, strict=True) if grad is not None]
     outputs, cotangents = zip(*used, strict=True)
     sources = [alias for alias, wants in zip(aliases, wanted, strict=True) if wants]
@@ -168,22 +184,34 @@ def _differentiable(
     return [next(found) if wants else None for wants in wanted]
 
 
+def _threads() -> int:
+    return 1 if _in_child else torch.get_num_threads()
+
+
 def _by_direction(
     weights: Sequence[Tensor | None], states: Sequence[Tensor | None], reverses: Sequence[bool], size: int
 ) -> list[tuple[int, ...]]:
     """Each direction's addresses: of its four weights, and of its ``size`` floats of each state; 0 for None."""
-    of_weights = [0 if tensor is None else tensor.data_ptr() for tensor in weights]
-    of_states = [0 if tensor is None else tensor.data_ptr() for tensor in states]
+    of_weights = [0 if tensor is None else _address(tensor) for tensor in weights]
+    of_states = [0 if tensor is None else _address(tensor) for tensor in states]
     return [
         (*of_weights[4 * k : 4 * k + 4], *[address and address + k * size * FLOAT for address in of_states], reverse)
         for k, reverse in enumerate(reverses)
     ]
 
 
+def _address(tensor: Tensor) -> int:
+    """Where its numbers are, never 0: that stands for a tensor that is not there."""
+    address = tensor.data_ptr()
+    if address == 0 and tensor.numel() > 0:
+        raise UsageError(f"a {type(tensor).__name__} has no memory to read from: HARKEN_ENGINE=portable may take it")
+    return address
+
+
 def _steps(tensor: Tensor) -> tuple[int, int, int]:
     """A tensor (B, T, features) as the kernel wants it: pointer, floats from row to row, and from step to step."""
     row, step, _ = tensor.stride()
-    return tensor.data_ptr(), row, step
+    return _address(tensor), row, step
 
 
 def _strided(tensor: Tensor) -> Tensor:

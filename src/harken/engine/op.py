@@ -16,10 +16,9 @@ from torch import Tensor
 
 from harken.engine import registered
 from harken.engine.backends import run_layer
-from harken.engine.directions import GATES, Cell, Weights, by_direction
+from harken.engine.checks import HALF, check
+from harken.engine.directions import Cell, Weights, by_direction
 from harken.errors import ShapeError
-
-_HALF = (torch.float16, torch.bfloat16)
 
 
 def ragged_layer(
@@ -51,7 +50,8 @@ def ragged_layer(
         ConfigError: ``HARKEN_ENGINE`` names no backend, or one that cannot run here.
 
     Differs from torch: final states are exact at ragged ends without a ``PackedSequence``; empty rows, B = 0
-    and T = 0 are legal; autocast computes in float32.
+    and T = 0 are legal; autocast computes in float32. ``torch.func`` and forward-mode differentiation need
+    ``HARKEN_ENGINE=portable``.
     """
     if len(weights) not in (1, 2):
         raise ShapeError(f"weights has {len(weights)} entries: it must be one for each direction, 1 or 2")
@@ -104,7 +104,7 @@ def _run(
     c0: Tensor | None,
     reverses: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    if torch.compiler.is_compiling():
+    if _recorded():
         run = registered.lstm if cell == "lstm" else registered.gru
         return by_direction(run, cell, x, lengths, weights, h0, c0, reverses)
     if not torch.is_autocast_enabled(x.device.type):
@@ -114,62 +114,18 @@ def _run(
         return run_layer(cell, _widened(x), lengths, wide, _widened(h0), _widened(c0), reverses)
 
 
+def _recorded() -> bool:
+    """Does somebody write down which operators run (a compiler, an exporter, a tracer, a fake or counting mode)?
+
+    They would see empty tensors and no arithmetic: the kernel writes through pointers.
+    """
+    return bool(
+        torch.compiler.is_compiling()  # first: the compiler reads no further
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or torch._C._len_torch_dispatch_stack()
+    )
+
+
 def _widened(tensor: Any) -> Any:
     """What ``register_autocast`` does to an operator's inputs: half precision goes up to float32, the rest stays."""
-    return tensor.float() if tensor is not None and tensor.dtype in _HALF else tensor
-
-
-def check(
-    cell: Cell,
-    x: Tensor,
-    lengths: Tensor,
-    weights: Sequence[Weights],
-    h0: Tensor | None,
-    c0: Tensor | None,
-    directions: tuple[int, ...] = (),
-) -> None:
-    """Shapes, dtypes and devices; the values of ``lengths`` are checked where the host reads them anyway.
-
-    Past this point are pointers. It runs at each call, so what makes messages is kept out of the way.
-    """
-    if not isinstance(x, Tensor) or x.dim() != 3:
-        raise ShapeError(f"x {_described(x)}: it must be a tensor (B, T, D)")
-    batch, _, features = x.shape
-    if not isinstance(lengths, Tensor) or lengths.dtype != torch.int64 or lengths.shape != (batch,):
-        raise ShapeError(
-            f"lengths {_described(lengths)}: it must be a tensor, torch.int64 ({batch},), one number a row of x"
-        )
-    hidden = weights[0][1].size(-1)
-    if features == 0 or hidden == 0:
-        raise ShapeError(f"x has shape {tuple(x.shape)} and the hidden size is {hidden}: D and H must be at least 1")
-    rows = GATES[cell] * hidden
-    expected = ((rows, features), (rows, hidden), (rows,), (rows,))
-    named = [item for own in weights for item in zip(("w_ih", "w_hh", "b_ih", "b_hh"), own, expected, strict=True)]
-    named += [(name, state, (*directions, batch, hidden)) for name, state in (("h0", h0), ("c0", c0))]
-    device, dtype = x.device, x.dtype
-    for name, tensor, shape in named:
-        if tensor is None:
-            continue
-        if tensor.shape != shape:
-            raise ShapeError(
-                f"{name} has shape {tuple(tensor.shape)}: with x {tuple(x.shape)} and hidden size {hidden} "
-                f"it must be {tuple(shape)}"
-            )
-        if tensor.dtype != dtype and _computed(tensor) != _computed(x):
-            raise ShapeError(f"{name} is {tensor.dtype} and x is {dtype}: bring both to one dtype")
-        if tensor.device != device:
-            raise ShapeError(f"{name} is on {tensor.device} and x is on {device}: bring both to one device")
-    if cell == "lstm" and (h0 is None) != (c0 is None):
-        raise ShapeError("h0 and c0: give both or neither")
-
-
-def _described(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"is {value.dtype} {tuple(value.shape)}"
-    return f"is a {type(value).__name__}"
-
-
-def _computed(tensor: Tensor) -> torch.dtype:
-    """The dtype in which the engine computes with it."""
-    half = tensor.dtype in _HALF and torch.is_autocast_enabled(tensor.device.type)
-    return torch.float32 if half else tensor.dtype
+    return tensor.float() if tensor is not None and tensor.dtype in HALF else tensor

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 
 from harken.engine.backends import native_kernel
+from harken.engine.checks import check
 from harken.engine.directions import Cell, Weights, with_biases
 from harken.engine.native import CELLS
-from harken.engine.op import check
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 

@@ -1,6 +1,6 @@
 """Recurrent layers over ragged batches: stacked, one or both ways, with exact final states.
 
-A stack is a loop over layers and directions around one engine call each; what makes ragged rows exact
+A stack is a loop over layers around one engine call each; what makes ragged rows exact
 (no step on padding, each direction's state at the row's own end) is the engine's work.
 """
 

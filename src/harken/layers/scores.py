@@ -106,12 +106,13 @@ class _DotAttend(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_context: Tensor, d_weights: Tensor) -> tuple[Tensor | None, ...]:
         query, keys, values, weights = ctx.saved_tensors
-        d_weights = d_weights + d_context @ (keys if values is None else values).transpose(1, 2)  # (B, T, S)
-        d_scores = weights * (d_weights - (weights * d_weights).sum(-1, keepdim=True))
-        d_values = weights.transpose(1, 2) @ d_context  # (B, S, V)
-        if values is None:  # they are the keys
-            return d_scores @ keys, d_values.baddbmm_(d_scores.transpose(1, 2), query), None, None
-        return d_scores @ keys, d_scores.transpose(1, 2) @ query, d_values, None
+        with torch.autocast(query.device.type, enabled=False):  # as the forward pass was, see dot_attend
+            d_weights = d_weights + d_context @ (keys if values is None else values).transpose(1, 2)  # (B, T, S)
+            d_scores = weights * (d_weights - (weights * d_weights).sum(-1, keepdim=True))
+            d_values = weights.transpose(1, 2) @ d_context  # (B, S, V)
+            if values is None:  # they are the keys
+                return d_scores @ keys, d_values.baddbmm_(d_scores.transpose(1, 2), query), None, None
+            return d_scores @ keys, d_scores.transpose(1, 2) @ query, d_values, None
 
 
 def dot_scores(query: Tensor, keys: Tensor, *, scaled: bool = False) -> Tensor:

@@ -133,6 +133,10 @@ class Stepper:
         for own in self._states:
             own.fill(0)
 
+    def __reduce__(self) -> NoReturn:
+        """A copy's buffers would no longer be those that its kernel reads."""
+        raise UsageError("a Stepper cannot be copied or pickled: make another one, and hand its `state` over")
+
     def _refuse(self, x: object) -> NoReturn:
         shapes = " or ".join(str(shape) for shape in self._answers)
         given = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__

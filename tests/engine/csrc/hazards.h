@@ -128,7 +128,7 @@ inline void absurd_size() {
     const int64_t length = 1;
     bool thrown = false;
     try {
-        harken::forward(harken::Cell::lstm, {1, 1, 1, int64_t(1) << 24}, 2, {&number, 1, 1}, &length, {&y, 1, 1},
+        harken::forward(harken::Kind::lstm, {1, 1, 1, int64_t(1) << 24}, 2, {&number, 1, 1}, &length, {&y, 1, 1},
                         {{&number, &number, nullptr, nullptr, nullptr, nullptr, &y, &y, false}}, true);
     } catch (const std::bad_alloc&) {
         thrown = true;
@@ -159,8 +159,8 @@ inline void every_allocation_fails(const Problem& problem) {
 // Before anything else is done in a process, so that forks are watched from the beginning.
 inline void check_all(Random& random) {
     harken::watch_forks();
-    const Shape wide = {harken::Cell::lstm, {12, 20, 33, 65}, 2, 4};
-    const Shape narrow = {harken::Cell::gru, {1, 30, 17, 100}, 1, 4};
+    const Shape wide = {harken::Kind::lstm, {12, 20, 33, 65}, 2, 4};
+    const Shape narrow = {harken::Kind::gru, {1, 30, 17, 100}, 1, 4};
     for (Shape shape : {wide, narrow}) {
         const Problem problem(random, shape);
         fewer_threads(problem);

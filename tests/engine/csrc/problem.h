@@ -91,7 +91,7 @@ struct Way {
 };
 
 struct Shape {
-    harken::Cell cell;
+    harken::Kind cell;
     harken::Sizes sizes;
     int directions, threads;
 };
@@ -130,7 +130,7 @@ struct Problem {
         for (int i = 0; i < 6; ++i) wanted[i] = (weights || i >= 4) && random.chance(8);
     }
 
-    bool lstm() const { return shape.cell == harken::Cell::lstm; }
+    bool lstm() const { return shape.cell == harken::Kind::lstm; }
     int64_t states() const { return shape.sizes.batch * shape.sizes.hidden; }
 
     // One row without its batch mates.

@@ -111,7 +111,7 @@ std::string describe(const Shape& shape) {
     const auto& [batch, time, input, hidden] = shape.sizes;
     char text[160];
     std::snprintf(text, sizeof text, "%s B=%d T=%d D=%d H=%d directions=%d threads=%d",
-                  shape.cell == harken::Cell::lstm ? "LSTM" : "GRU", int(batch), int(time), int(input), int(hidden),
+                  shape.cell == harken::Kind::lstm ? "LSTM" : "GRU", int(batch), int(time), int(input), int(hidden),
                   shape.directions, shape.threads);
     return text;
 }
@@ -124,7 +124,7 @@ Shape random_shape(Random& random) {
     const int64_t batches[] = {0, 1, 1, 2, 3, 5, 7, 8, 13, 24, 40}, features[] = {1, 3, 15, 16, 17, 33, 64, 65, 100};
     Shape s;
     do {
-        s = {random.chance(5) ? harken::Cell::lstm : harken::Cell::gru,
+        s = {random.chance(5) ? harken::Kind::lstm : harken::Kind::gru,
              {batches[random.below(11)], random.below(41), features[random.below(9)], features[random.below(9)]},
              1 + int(random.below(2)), 1 + int(random.below(4))};
     } while (work(s) > 2e6);
@@ -134,10 +134,10 @@ Shape random_shape(Random& random) {
 // What small shapes do not reach: weights beyond the fused limit and beyond a core's cache, several chunks, hidden
 // units shared by threads, parts that have several members each.
 const std::vector<Shape> large = {
-    {harken::Cell::lstm, {2, 3, 1025, 33}, 2, 2},  {harken::Cell::gru, {2, 3, 33, 1025}, 1, 3},
-    {harken::Cell::lstm, {1, 12, 100, 200}, 1, 4}, {harken::Cell::gru, {8, 5, 100, 260}, 2, 4},
-    {harken::Cell::lstm, {60, 2, 64, 257}, 1, 2},  {harken::Cell::gru, {40, 40, 17, 33}, 2, 4},
-    {harken::Cell::gru, {24, 6, 65, 100}, 2, 2},
+    {harken::Kind::lstm, {2, 3, 1025, 33}, 2, 2},  {harken::Kind::gru, {2, 3, 33, 1025}, 1, 3},
+    {harken::Kind::lstm, {1, 12, 100, 200}, 1, 4}, {harken::Kind::gru, {8, 5, 100, 260}, 2, 4},
+    {harken::Kind::lstm, {60, 2, 64, 257}, 1, 2},  {harken::Kind::gru, {40, 40, 17, 33}, 2, 4},
+    {harken::Kind::gru, {24, 6, 65, 100}, 2, 2},
 };
 
 }  // namespace

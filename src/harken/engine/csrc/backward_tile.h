@@ -61,8 +61,9 @@ template <class Cell> struct BackwardTile {
                 Vec past = load(carried);
                 Cell::backward(lane, dh[i][j] + load(dy[i] + unit + j * width, units), past, c, c_before, before);
                 store(carried, past);
+                // Units beyond H stay 0: an infinite x has made them NaN, which no weight of 0 would take back.
                 HARKEN_UNROLL
-                for (int l = 0; l < 4; ++l) store(lanes + j * lanes_panel + (i * 4 + l) * width, lane[l]);
+                for (int l = 0; l < 4; ++l) store(lanes + j * lanes_panel + (i * 4 + l) * width, first(lane[l], units));
             }
         }
     }

@@ -27,10 +27,6 @@ struct Tape {
 // Steps are taken in chunks of about this many pairs: what a chunk gathers, projects and hands on stays in the cache.
 constexpr int64_t chunk_pairs = 192;
 
-// More weights than this do not stay in a core's cache from one step to the next. Then x is projected for a whole chunk
-// at once, and only the recurrent weights stream through at every step; below, one product does both.
-constexpr int64_t fused_limit = 800 << 10;
-
 HARKEN_INLINE void copy(const float* from, float* to, int64_t count) {
     for (; count >= width; count -= width, from += width, to += width) store(to, load(from));
     store(to, load(from, count), count);
@@ -48,6 +44,7 @@ template <class Cell> struct ForwardTile {
     float* h_next;             // of the M rows, h_stride apart
     float* const* y;           // the M rows' outputs
     int64_t unit;              // the panel's first one
+    bool joined;               // x and h lie side by side, as an LSTM's weights do: one product, without a pause
 
     // x alone, left in `gates` with the biases added.
     template <int M> void project() const {
@@ -62,7 +59,7 @@ template <class Cell> struct ForwardTile {
     template <bool Keep, int M> void step() const {
         Vec lane[M][4];
         start(lane);
-        if (h && !joined())
+        if (h && !joined)
             multiply<4 - Cell::h_lanes, Cell::h_lanes>(lane, layout->hidden, h, h_stride, weights + layout->recurrent(),
                                                        Cell::h_lanes * width);
         HARKEN_UNROLL
@@ -79,16 +76,13 @@ template <class Cell> struct ForwardTile {
         }
     }
 
-    // x and h lie side by side, as their weights do: one product, and not two with a pause between them.
-    bool joined() const { return Cell::x_lanes == 4 && h == x + layout->input; }
-
     template <int M> HARKEN_INLINE void start(Vec (&lane)[M][4]) const {
         HARKEN_UNROLL
         for (int i = 0; i < M; ++i)
             HARKEN_UNROLL
             for (int j = 0; j < 4; ++j) lane[i][j] = load(x ? weights + j * width : gates + (i * 4 + j) * width);
         if (x)
-            multiply<0, Cell::x_lanes>(lane, layout->input + (joined() ? layout->hidden : 0), x, x_stride,
+            multiply<0, Cell::x_lanes>(lane, layout->input + (joined ? layout->hidden : 0), x, x_stride,
                                        weights + layout->inputs(), Cell::x_lanes * width);
     }
 };
@@ -98,7 +92,7 @@ public:
     ForwardPass(const Tape& tape, Steps<const float> x, Steps<float> y, const std::vector<Direction>& directions, bool keep)
         : tape_(tape), x_(x), y_(y), directions_(directions), keep_(keep),
           layout_{tape.sizes.input, tape.sizes.hidden}, panels_(layout_.panels()), state_stride_((panels_ + 1) * width),
-          fused_(layout_.size() * panels_ * 4 <= fused_limit),
+          fused_(layout_.size() * panels_ * 4 <= private_cache),
           packed_(int64_t(directions.size()) * panels_ * layout_.size()) {
         for (const bool measuring : {true, false}) {
             Cutter cutter(measuring ? nullptr : (memory_ = Block(needed_)).data());
@@ -215,7 +209,7 @@ private:
         tile.x_stride = layout_.input;
         tile.h_stride = state_stride_;
         const float* before = state(part, scratch, step - 1);
-        const bool from_zero = step == 0 && !directions_[d].h0;
+        const bool from_zero = step == 0 && !directions_[d].h0;  // nothing to multiply
         for (int64_t panel = share.begin(panels_); panel < share.end(panels_); ++panel) {
             tile.weights = packed(d, panel);
             tile.unit = panel * width;
@@ -267,6 +261,8 @@ private:
     const bool keep_;
     const PanelLayout<Cell> layout_;
     const int64_t panels_, state_stride_;  // one vector more than H: rows a power of two apart would share cache sets
+    // More weights do not stay in the cache from one step to the next. Then x is projected for a whole chunk at once, and
+    // only the recurrent weights stream through at every step; below, one product does both.
     const bool fused_;
     Block packed_, memory_;
     int64_t needed_ = 0;

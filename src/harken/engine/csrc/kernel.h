@@ -1,5 +1,6 @@
 // The ragged LSTM and GRU on plain float32 pointers: what Python, and anybody else, may call.
 //
+//   layer.h     what a layer reads and writes
 //   vector.h    one processor vector            schedule.h  rows, longest first, dealt to threads
 //   gates.h     an LSTM's and a GRU's units     threads.h   PyTorch's pool, and a barrier
 //   panels.h    the order of packed weights     memory.h    workspaces that are kept
@@ -15,17 +16,17 @@ namespace harken {
 
 // What one layer's forward pass keeps for its backward pass.
 struct Saved {
-    Cell cell;
+    Kind cell;
     Tape tape;
 };
 
 // Runs one layer, in one or both directions; direction d writes its outputs at y + d * hidden of every step, and 0 on
-// padding. Everything is allocated before any thread starts: std::bad_alloc leaves nothing behind.
-inline std::unique_ptr<Saved> forward(Cell cell, const Sizes& sizes, int threads, Steps<const float> x,
+// padding. Nothing is allocated while threads run: std::bad_alloc comes out of here, and leaves nothing behind.
+inline std::unique_ptr<Saved> forward(Kind cell, const Sizes& sizes, int threads, Steps<const float> x,
                                       const int64_t* lengths, Steps<float> y, const std::vector<Direction>& directions,
                                       bool keep) {
     auto saved = std::make_unique<Saved>(Saved{cell, {}});
-    if (cell == Cell::lstm) forward<Lstm>(sizes, threads, x, lengths, y, directions, keep, saved->tape);
+    if (cell == Kind::lstm) forward<Lstm>(sizes, threads, x, lengths, y, directions, keep, saved->tape);
     else forward<Gru>(sizes, threads, x, lengths, y, directions, keep, saved->tape);
     return keep ? std::move(saved) : nullptr;
 }
@@ -35,7 +36,7 @@ inline std::unique_ptr<Saved> forward(Cell cell, const Sizes& sizes, int threads
 inline void backward(const Saved& saved, int threads, Steps<const float> x, Steps<const float> y,
                      Steps<const float> dy, Steps<float> dx, const std::vector<Direction>& directions,
                      const std::vector<Gradients>& gradients) {
-    if (saved.cell == Cell::lstm) backward<Lstm>(saved.tape, threads, x, y, dy, dx, directions, gradients);
+    if (saved.cell == Kind::lstm) backward<Lstm>(saved.tape, threads, x, y, dy, dx, directions, gradients);
     else backward<Gru>(saved.tape, threads, x, y, dy, dx, directions, gradients);
 }
 

@@ -5,6 +5,8 @@
 
 namespace harken {
 
+enum class Kind { lstm, gru };
+
 struct Sizes {
     int64_t batch, time, input, hidden;  // B, T, D, H
 };

@@ -1,8 +1,8 @@
 // The kernel as a Python module, compiled once per instruction level: HARKEN_MODULE is _native_avx512 or another.
 //
 // Every pointer comes as an integer, from Tensor.data_ptr(), and 0 is null: a tensor through nanobind's own type costs
-// 2 µs, an integer 0.06, and nanobind silently copies what is not contiguous. Nothing is checked here; native.py has
-// done that, and nobody else calls.
+// 2 µs, an integer 0.06, and nanobind silently copies what is not contiguous. Nothing is checked here;
+// engine/checks.py has done that for native.py and step.py, and nobody else calls.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -30,7 +30,7 @@ using GradientsIn = std::tuple<Address, Address, Address, Address, Address, Addr
 const float* in(Address address) { return reinterpret_cast<const float*>(address); }
 float* out(Address address) { return reinterpret_cast<float*>(address); }
 
-harken::Cell cell(int number) { return number == 0 ? harken::Cell::lstm : harken::Cell::gru; }
+harken::Kind cell(int number) { return number == 0 ? harken::Kind::lstm : harken::Kind::gru; }
 
 template <class Float> harken::Steps<Float> steps(const StepsIn& from) {
     const auto& [data, row, step] = from;
@@ -87,8 +87,6 @@ NB_MODULE(HARKEN_MODULE, module) {
     nb::class_<harken::Stepper>(module, "Stepper", "One time step at a time, with weights packed once.")
         .def("__init__", &construct)
         .def("step", &step, "Read x (B, D), write h and c (B, H); c is 0 for a GRU.");  // too short to let the GIL go
-    module.def("pool_bytes", &harken::pool_bytes, "Bytes that lie idle in the pool of workspaces.");
-    module.def("trim_pool", &harken::trim_pool, "Give them back to the system.");
     module.def("threads_from", [] { return harken::openmp() ? "libgomp" : "std::thread"; });
     module.attr("LEVEL") = harken::level();
 }

@@ -5,7 +5,7 @@
 //
 //     [bias: 4 x width] [input features: D x x_lanes x width] [hidden units: H x h_lanes x width]
 //
-// Units beyond H have weight 0: they stay 0 for ever, so that no tile needs to know where H ends.
+// Units beyond H have weight 0, so that no product needs to know where H ends.
 #pragma once
 
 #include <algorithm>

@@ -38,18 +38,26 @@ struct Schedule {
     int threads() const { return int(parts.size()) * members; }
 };
 
-// A panel of weights that a core cannot keep in its own cache has to be used by this many rows to be worth its way.
+// Bytes of weights that stay in a core's own cache from one step to the next.
 constexpr int64_t private_cache = 800 << 10;
 
-// Rows of a batch dealt to parts. Few parts with many rows each use each weight that comes from memory more often; many
-// parts need no barrier.
-inline int choose_parts(const Sizes& sizes, int64_t live_rows, int gates, int threads) {
+struct Grid {
+    int parts, members;
+};
+
+// How `threads` share the rows. Weights that stream from memory at every step have to serve many rows to be worth their
+// way; others a few. Of the grids that leave parts enough rows, the one that uses most threads; parts before members,
+// which have to meet.
+inline Grid choose_grid(const Sizes& sizes, int64_t live_rows, int gates, int threads) {
     const bool cached = gates * sizes.hidden * sizes.hidden * 4 <= private_cache;
-    const int64_t rows_per_part = cached ? 3 : 4 * tile_rows;
-    int parts = threads;
-    // halves, so that every part has the same number of members
-    while (parts > 1 && (threads % parts || live_rows < parts * rows_per_part)) --parts;
-    return parts;
+    const int64_t rows_per_part = cached ? 3 : 4 * tile_rows, panels = (sizes.hidden + width - 1) / width;
+    Grid best{1, 0};
+    for (int parts = threads; parts >= 1; --parts) {
+        if (parts > 1 && live_rows < parts * rows_per_part) continue;
+        const int members = int(std::min<int64_t>(threads / parts, panels));
+        if (parts * members > best.parts * best.members) best = {parts, members};
+    }
+    return best;
 }
 
 inline Schedule make_schedule(const Sizes& sizes, const int64_t* lengths, int gates, int threads) {
@@ -62,9 +70,8 @@ inline Schedule make_schedule(const Sizes& sizes, const int64_t* lengths, int ga
     // A region costs some microseconds: less work than that is done by whoever asks.
     const double work = 8.0 * double(sizes.hidden) * double(sizes.hidden + sizes.input) * double(schedule.pairs);
     if (work < 400e3) threads = 1;
-    const int parts = choose_parts(sizes, live, gates, threads);
-    const int64_t panels = (sizes.hidden + width - 1) / width;
-    schedule.members = int(std::min<int64_t>(threads / parts, panels));
+    const auto [parts, members] = choose_grid(sizes, live, gates, threads);
+    schedule.members = members;
     schedule.parts.resize(parts);
 
     std::vector<int64_t> load(parts, 0);

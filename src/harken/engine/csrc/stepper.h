@@ -5,19 +5,17 @@
 
 namespace harken {
 
-enum class Cell { lstm, gru };
-
 class Stepper {
 public:
-    Stepper(Cell cell, int64_t batch, int64_t input, int64_t hidden, const float* w_ih, const float* w_hh,
+    Stepper(Kind cell, int64_t batch, int64_t input, int64_t hidden, const float* w_ih, const float* w_hh,
             const float* b_ih, const float* b_hh)
         : cell_(cell), batch_(batch), input_(input), hidden_(hidden), panels_((hidden + width - 1) / width) {
-        cell == Cell::lstm ? prepare<Lstm>(w_ih, w_hh, b_ih, b_hh) : prepare<Gru>(w_ih, w_hh, b_ih, b_hh);
+        cell == Kind::lstm ? prepare<Lstm>(w_ih, w_hh, b_ih, b_hh) : prepare<Gru>(w_ih, w_hh, b_ih, b_hh);
     }
 
     // x (B, D); h and an LSTM's c (B, H), changed in place. Bit for bit what `forward` does at this step.
     void step(const float* x, float* h, float* c) {
-        cell_ == Cell::lstm ? run<Lstm>(x, h, c) : run<Gru>(x, h, c);
+        cell_ == Kind::lstm ? run<Lstm>(x, h, c) : run<Gru>(x, h, c);
     }
 
 private:
@@ -44,6 +42,7 @@ private:
         ForwardTile<C> tile = {};
         tile.layout = &layout;
         tile.x_stride = tile.h_stride = stride();
+        tile.joined = C::x_lanes == 4;  // a GRU's x and h feed different lanes
         for (int64_t panel = 0; panel < panels_; ++panel) {
             float* cells = cell + panel * batch_ * width;
             tile.weights = packed_.data() + panel * layout.size();
@@ -66,7 +65,7 @@ private:
 
     int64_t stride() const { return input_ + (panels_ + 1) * width; }
 
-    const Cell cell_;
+    const Kind cell_;
     const int64_t batch_, input_, hidden_, panels_;
     Block packed_, state_;
     std::vector<float*> y_;

@@ -4,14 +4,15 @@
 // GOMP_parallel is a stable C symbol; found in the process at run time it shares PyTorch's pool, without linking OpenMP.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <initializer_list>
 #include <system_error>
 #include <thread>
 #include <vector>
 #if defined(__unix__) || defined(__APPLE__)
 #include <dlfcn.h>
 #include <pthread.h>
-#include <sched.h>
 #endif
 
 namespace harken {
@@ -28,6 +29,18 @@ struct OpenMP {
     explicit operator bool() const { return parallel && index && size; }
 };
 
+#if defined(__unix__) || defined(__APPLE__)
+inline bool from_one_library(std::initializer_list<void*> functions) {
+    void* base = nullptr;
+    for (void* function : functions) {
+        Dl_info info;
+        if (!function || !dladdr(function, &info) || (base && base != info.dli_fbase)) return false;
+        base = info.dli_fbase;
+    }
+    return true;
+}
+#endif
+
 // The libgomp that this process has loaded, if any.
 inline OpenMP find_openmp() {
     OpenMP found;
@@ -35,6 +48,10 @@ inline OpenMP find_openmp() {
     found.parallel = reinterpret_cast<decltype(found.parallel)>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
     found.index = reinterpret_cast<decltype(found.index)>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
     found.size = reinterpret_cast<decltype(found.size)>(dlsym(RTLD_DEFAULT, "omp_get_num_threads"));
+    // All three from one library: another runtime's omp_get_thread_num would call every thread the first.
+    if (!from_one_library({reinterpret_cast<void*>(found.parallel), reinterpret_cast<void*>(found.index),
+                           reinterpret_cast<void*>(found.size)}))
+        found = {};
 #endif
     return found;
 }

@@ -55,6 +55,14 @@ HARKEN_INLINE void store(float* to, Vec v, int64_t count) {
     if (count > 0) std::memcpy(to, &v, count * sizeof(float));
 }
 
+// The first `count` floats of v; zeros behind them, whatever was there.
+HARKEN_INLINE Vec first(Vec v, int64_t count) {
+    if (count >= width) return v;
+    float floats[width];
+    store(floats, v);
+    return load(floats, count);
+}
+
 // s - 0 is s for every s, and compilers know; `Vec{} + s` would cost an addition (0 + -0 is 0).
 HARKEN_INLINE Vec broadcast(float s) { return s - Vec{}; }
 
