@@ -164,8 +164,8 @@ def test_cost_and_memory_are_lines(engine):
     from benchmarks.harness import table
 
     points = [{"kind": "equal", "steps": n, "seconds": {"harken": 1e-3 + 2e-6 * n}} for n in (100, 200, 400)]
-    straight, slope = engine.growth_rows(measured({"points": points}))
-    assert straight["holds"] is True
+    straight, within, slope = engine.growth_rows(measured({"points": points}))
+    assert straight["holds"] is within["holds"] is True
     assert slope["value"] == pytest.approx(2.0)
     points[1]["seconds"]["harken"] *= 3
     assert engine.growth_rows(measured({"points": points}))[0]["holds"] is False

@@ -1,7 +1,7 @@
 """The engine in C++: every direction of a layer in one call of the kernel, behind one autograd node.
 
 The kernel (``csrc/``) reads and writes plain float32 memory. So whatever comes here was checked before, by
-:mod:`~harken.engine.op` and :mod:`~harken.engine.backends`; pointers are passed as integers (a tensor through a
+:mod:`~harken.engine.checks` and :mod:`~harken.engine.backends`; pointers are passed as integers (a tensor through a
 binding costs 2 µs, an integer nothing); and every result lies in memory that is allocated here.
 """
 
@@ -20,6 +20,13 @@ from harken.engine import portable
 from harken.engine.directions import Cell, Weights, by_direction
 from harken.errors import UsageError
 
+CELLS: dict[Cell, int] = {"lstm": 0, "gru": 1}  # the kernel's numbers
+FLOAT = 4  # bytes
+
+# Does the backward pass that is running leave the graph as it was (retain_graph=True)? PyTorch's compiler asks in the
+# same way. In a version that does not answer, what the kernel kept goes when the graph goes, and that is all.
+_keeps_graph: Any = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+
 # In a forked child libgomp would wait for ever for threads that fork did not copy. The kernel knows by itself where it
 # was loaded before the fork; this is for the child that is the first to load it.
 _in_child = False
@@ -32,13 +39,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-CELLS: dict[Cell, int] = {"lstm": 0, "gru": 1}  # the kernel's numbers
-FLOAT = 4  # bytes
-
-# Does the backward pass that is running leave the graph as it was (retain_graph=True)? PyTorch's compiler asks in the
-# same way. In a version that does not answer, what the kernel kept goes when the graph goes, and that is all.
-_keeps_graph: Any = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
 
 
 def layer(
