@@ -6,10 +6,8 @@ stream does not have: every step waits for the state that the one before it left
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 import harken
-from benchmarks.turns import time_steps
+from benchmarks.turns import stream_options, time_steps
 from benchmarks.work import Floats, Stream, make_stream
 
 Advance = Callable[[Any], Any]  # one x → h, the state kept between calls
@@ -26,12 +24,7 @@ Advance = Callable[[Any], Any]  # one x → h, the state kept between calls
 
 def main() -> None:
     """Read the options, measure, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--input", type=int, default=64)
-    parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, help="default: print it")
-    options = parser.parse_args()
+    options = stream_options(__doc__)
     stream = make_stream(options.input, options.hidden, steps=256)
     tensors = [torch.from_numpy(x) for x in stream.xs]
     torch.set_num_threads(1)

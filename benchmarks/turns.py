@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import statistics
@@ -75,6 +76,16 @@ def compile_library(source: Path, folder: Path, *options: str) -> Path:
         except (OSError, subprocess.CalledProcessError) as error:
             raise SystemExit(f"{' '.join(command)} failed ({error}): install g++, or name a compiler in CXX") from error
     return library
+
+
+def stream_options(description: str | None) -> argparse.Namespace:
+    """What `engine` asks of every process that streams; `json` is None where the report is to be printed."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--input", type=int, default=64)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", type=Path, help="default: print it")
+    return parser.parse_args()
 
 
 def time_steps(contenders: Mapping[str, tuple[Callable[[Any], Any], Sequence[Any]]], rounds: int) -> dict[str, Any]:

@@ -7,27 +7,20 @@ dictionary, and with inputs and outputs bound once. It imports nothing of harken
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from benchmarks.turns import time_steps
+from benchmarks.turns import stream_options, time_steps
 from benchmarks.work import Floats, Stream, make_stream
 from onnx import TensorProto, helper, numpy_helper
 
 
 def main() -> None:
     """Read the options, measure, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--input", type=int, default=64)
-    parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, help="default: print it")
-    options = parser.parse_args()
+    options = stream_options(__doc__)
     stream = make_stream(options.input, options.hidden, steps=256)
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1

@@ -22,8 +22,8 @@ public:
             add_groups(units_, share.begin(panels_), share.end(panels_));
         }
         group_of_member_.push_back(int(units_.size()));
-        if (dx.data) add_groups(inputs_, 0, (input_ + width - 1) / width);
-        weight_floats_ = panels_ * width * width * (Cell::h_lanes * panels_ + Cell::x_lanes * ((input_ + width - 1) / width));
+        if (dx.data) add_groups(inputs_, 0, vectors(input_));
+        weight_floats_ = panels_ * width * width * (Cell::h_lanes * panels_ + Cell::x_lanes * vectors(input_));
         for (const Gradients& g : gradients) want_weights_ |= g.dw_ih || g.dw_hh || g.db_ih || g.db_hh;
 
         part_floats_ = want_weights_ ? int64_t(directions.size()) * panels_ * features_ * 4 * width : 0;
@@ -100,7 +100,7 @@ private:
     void run_part(int index, Share share) const {
         const Part& part = tape_.schedule.parts[index];
         const Scratch& scratch = scratch_[index];
-        if (dx_.data) clear_padding(part, share);
+        if (dx_.data) clear_padding(part, share, dx_, tape_.sizes.time, input_);
         for (int d = 0; d < int(directions_.size()); ++d) {
             set_ends(part, scratch, d, share);
             if (part.steps() == 0 && want_weights_) clear_weights(scratch, d, share);
@@ -118,12 +118,6 @@ private:
             initial_gradients(part, scratch, d, scratch.lanes[turn ^ 1], share);
             share.meet();
         }
-    }
-
-    void clear_padding(const Part& part, Share share) const {
-        for (int64_t place = share.begin(part.rows()); place < share.end(part.rows()); ++place)
-            for (int64_t t = part.length[place]; t < tape_.sizes.time; ++t)
-                std::memset(dx_.at(part.row[place], t), 0, input_ * sizeof(float));
     }
 
     void clear_weights(const Scratch& scratch, int d, Share share) const {
@@ -232,12 +226,13 @@ private:
     // Tile after tile of features, the block's pairs one below the other: the products read them as one stream.
     void turn_columns(const Part& part, const Scratch& scratch, int d, int64_t begin, int64_t block, int64_t count,
                       Share share) const {
-        const int64_t from = share.begin(count), to = share.end(count);
-        for_pairs(part, begin, block + from, to - from, [&](int64_t i, int64_t place, int64_t step) {
-            turn_features(x_.at(part.row[place], part.time(place, step, directions_[d].reverse)), input_,
-                 scratch.columns + (from + i) * tile_rows, count * tile_rows);
-            turn_features(state_before(part, d, place, step), hidden_,
-                 scratch.columns + feature_tiles(input_) * count * tile_rows + (from + i) * tile_rows, count * tile_rows);
+        const int64_t from = share.begin(count), end = share.end(count);
+        for_pairs(part, begin, block + from, end - from, [&](int64_t i, int64_t place, int64_t step) {
+            float* to = scratch.columns + (from + i) * tile_rows;
+            turn_features(x_.at(part.row[place], part.time(place, step, directions_[d].reverse)), input_, to,
+                          count * tile_rows);
+            turn_features(state_before(part, d, place, step), hidden_, to + feature_tiles(input_) * count * tile_rows,
+                          count * tile_rows);
         });
     }
 

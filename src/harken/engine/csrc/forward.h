@@ -16,7 +16,7 @@ struct Tape {
     Block memory;
     float *gates = nullptr, *cells = nullptr;
 
-    int64_t panels() const { return (sizes.hidden + width - 1) / width; }
+    int64_t panels() const { return vectors(sizes.hidden); }
     int64_t pair(int direction, int64_t panel, int64_t pair) const {
         return (direction * panels() + panel) * schedule.pairs + pair;
     }
@@ -133,7 +133,7 @@ private:
     void run_part(int index, Share share) const {
         const Part& part = tape_.schedule.parts[index];
         const Scratch& scratch = scratch_[index];
-        clear_padding(part, share);
+        clear_padding(part, share, y_, tape_.sizes.time, int64_t(directions_.size()) * tape_.sizes.hidden);
         for (int d = 0; d < int(directions_.size()); ++d) {
             set_initial(part, scratch, directions_[d], share);
             for (int64_t begin = 0; begin < part.steps();) {
@@ -153,13 +153,6 @@ private:
             hand_over(part, scratch, d, share);
             share.meet();
         }
-    }
-
-    void clear_padding(const Part& part, Share share) const {
-        const int64_t floats = int64_t(directions_.size()) * tape_.sizes.hidden;
-        for (int64_t place = share.begin(part.rows()); place < share.end(part.rows()); ++place)
-            for (int64_t t = part.length[place]; t < tape_.sizes.time; ++t)
-                std::memset(y_.at(part.row[place], t), 0, floats * sizeof(float));
     }
 
     void set_initial(const Part& part, const Scratch& scratch, const Direction& d, Share share) const {

@@ -18,7 +18,7 @@ namespace harken {
 template <class Cell> struct PanelLayout {
     int64_t input, hidden;
 
-    int64_t panels() const { return (hidden + width - 1) / width; }
+    int64_t panels() const { return vectors(hidden); }
     int64_t inputs() const { return 4 * width; }
     int64_t recurrent() const { return inputs() + input * Cell::x_lanes * width; }
     int64_t size() const { return recurrent() + hidden * Cell::h_lanes * width; }

@@ -50,7 +50,7 @@ struct Grid {
 // which have to meet.
 inline Grid choose_grid(const Sizes& sizes, int64_t live_rows, int gates, int threads) {
     const bool cached = gates * sizes.hidden * sizes.hidden * 4 <= private_cache;
-    const int64_t rows_per_part = cached ? 3 : 4 * tile_rows, panels = (sizes.hidden + width - 1) / width;
+    const int64_t rows_per_part = cached ? 3 : 4 * tile_rows, panels = vectors(sizes.hidden);
     Grid best{1, 0};
     for (int parts = threads; parts >= 1; --parts) {
         if (parts > 1 && live_rows < parts * rows_per_part) continue;
@@ -111,6 +111,12 @@ struct Share {
     int64_t begin(int64_t count) const { return count * member / members; }
     int64_t end(int64_t count) const { return count * (member + 1) / members; }
 };
+
+// Zeros into the padding of the member's rows: `floats` at every step from a row's end to `time`.
+inline void clear_padding(const Part& part, Share share, Steps<float> to, int64_t time, int64_t floats) {
+    for (int64_t place = share.begin(part.rows()); place < share.end(part.rows()); ++place)
+        for (int64_t t = part.length[place]; t < time; ++t) std::memset(to.at(part.row[place], t), 0, floats * sizeof(float));
+}
 
 // Runs f(part index, share) for all parts.
 template <class F> void run_parts(const Schedule& schedule, int threads, F&& f) {

@@ -9,7 +9,7 @@ class Stepper {
 public:
     Stepper(Kind cell, int64_t batch, int64_t input, int64_t hidden, const float* w_ih, const float* w_hh,
             const float* b_ih, const float* b_hh)
-        : cell_(cell), batch_(batch), input_(input), hidden_(hidden), panels_((hidden + width - 1) / width) {
+        : cell_(cell), batch_(batch), input_(input), hidden_(hidden), panels_(vectors(hidden)) {
         cell == Kind::lstm ? prepare<Lstm>(w_ih, w_hh, b_ih, b_hh) : prepare<Gru>(w_ih, w_hh, b_ih, b_hh);
     }
 

@@ -100,6 +100,9 @@ HARKEN_INLINE void transpose(Vec (&rows)[width]) {
     }
 }
 
+// How many vectors n floats fill: the panels of n units.
+constexpr int64_t vectors(int64_t n) { return (n + width - 1) / width; }
+
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 }  // namespace harken
