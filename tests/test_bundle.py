@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from harken import bundle as bundle_module
-from harken.bundle import FORMAT, MANIFEST, WEIGHTS, Bundle
-from harken.config import RunConfig
+from harken.bundle import FORMAT, MANIFEST, WEIGHTS, Bundle, tokenizer_names
+from harken.config import Seq2SeqRun, SequenceRun
 from harken.data.features import Tokenizer
 from harken.errors import BundleError
 
@@ -36,7 +36,7 @@ def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 @functools.cache
 def make(mark: float = 0.0) -> Bundle:
     """A small bundle that can be told from others by ``mark``."""
-    config = RunConfig().override(
+    config = Seq2SeqRun().override(
         hidden_size=8, validation="held_out.csv", patience=3, devices="0,1", learning_rate=0.1
     )
     tokenizers = {
@@ -120,6 +120,58 @@ def test_loads_from_the_run_folder_and_through_a_link_the_user_names(saved: Path
     make(5).save(tmp_path / "best")
     assert (tmp_path / "best").is_symlink()
     assert mark_of(saved) == 5
+
+
+# Bundles of every task
+
+
+def sequence_bundle(kind: str, **options: object) -> Bundle:
+    config = SequenceRun().override(label="stars").settled(kind).override(**options)
+    tokenizer = Tokenizer.fit(TEXTS, "character", 8000, markers=False)
+    return Bundle(config, dict.fromkeys(tokenizer_names(config), tokenizer), make().weights, {"heads": []})
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "names"),
+    [
+        ("text", {}, {"input"}),
+        ("sentences", {"task": "regress"}, {"input"}),
+        ("words", {"task": "tag"}, {"input", "characters"}),
+        ("words", {"task": "tag", "characters": False}, {"input"}),
+        ("ids", {}, set()),
+        ("series", {}, set()),
+        ("vectors", {}, set()),
+    ],
+)
+def test_a_bundle_holds_the_tokenizers_that_its_input_needs(
+    tmp_path: Path, kind: str, options: dict[str, object], names: set[str]
+) -> None:
+    before = sequence_bundle(kind, **options)
+    before.save(tmp_path / "b")
+    assert {f.name for f in (tmp_path / "b").iterdir()} == {MANIFEST, WEIGHTS} | {f"{n}_tokenizer.json" for n in names}
+    after = Bundle.load(tmp_path / "b")
+    assert (after.config, after.facts, after.tokenizers.keys()) == (before.config, before.facts, names)
+    (tmp_path / "b" / "source_tokenizer.json").write_text("{}")
+    refused(tmp_path / "b", "source_tokenizer.json", "remove it")
+
+
+def test_one_task_s_bundle_takes_the_place_of_another_s(tmp_path: Path) -> None:
+    for bundle in (sequence_bundle("words"), make(), sequence_bundle("series")):
+        bundle.save(tmp_path / "b")
+        assert Bundle.load(tmp_path / "b").config == bundle.config
+
+
+def test_a_bundle_from_before_there_were_other_tasks(saved: Path) -> None:
+    """Its config lacks the options that came since, and has the defaults of then."""
+    since = {"training": ("batch_steps", "min_steps")}
+
+    def older(manifest: dict) -> None:
+        for section, names in since.items():
+            for name in names:
+                del manifest["config"][section][name]
+
+    edit(saved, older)
+    assert Bundle.load(saved).config == make().config
 
 
 # Saving survives

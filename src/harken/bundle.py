@@ -3,8 +3,7 @@
     bundle/
     ├── bundle.json              format version, task, config, facts, and the sha256 of every other file
     ├── weights.safetensors
-    ├── source_tokenizer.json
-    └── target_tokenizer.json
+    └── NAME_tokenizer.json      of each tokenizer that the configuration asks for (`tokenizer_names`), if any
 
 Nothing in it is a pickle: loading runs no code. The checksums find truncation, bit rot and hand edits; they
 are no signature, so they do not show who wrote the folder.
@@ -37,15 +36,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from harken._version import __version__
-from harken.config import RunConfig
+from harken.config import TASKS, RunConfig, Seq2SeqRun, SequenceRun
 from harken.data.features import Tokenizer
 from harken.errors import BundleError, ConfigError
 
 FORMAT = 1
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
-TOKENIZERS = {"seq2seq": ("source", "target")}  # task → the tokenizers that its bundle holds
 FOLDER = "bundle"  # its name inside a run folder
+TOKENIZERS = ("source", "target", "input", "characters")  # all that there are; see `tokenizer_names`
 
 _KEYS = {"format", "harken", "task", "config", "facts", "sha256"}
 _RETRIES = 20
@@ -57,7 +56,7 @@ class Bundle:
 
     Args:
         config: every option of the run.
-        tokenizers: name → tokenizer; the names that `TOKENIZERS` lists for the config's task.
+        tokenizers: name → tokenizer; the names that `tokenizer_names` gives for the config.
         weights: parameter name → tensor, as `Module.state_dict` gives them.
         facts: what was learned beside weights and is plain JSON, such as the longest training answer.
     """
@@ -122,7 +121,7 @@ class Bundle:
         # Copies, because safetensors refuses tensors that share memory (tied weights) or that are views.
         weights = {name: w.detach().cpu().contiguous().clone() for name, w in self.weights.items()}
         checksums = {WEIGHTS: _write_file(folder / WEIGHTS, safetensors.torch.save(weights))}
-        for name in TOKENIZERS[self.config.task]:
+        for name in tokenizer_names(self.config):
             file = folder / _tokenizer_file(name)
             self.tokenizers[name].save(file)
             checksums[file.name] = _write_file(file, file.read_bytes())  # again, for the fsync
@@ -154,49 +153,61 @@ class Bundle:
 
     @classmethod
     def _read(cls, folder: Path) -> Bundle:
-        manifest, files = _verified(folder)
-        try:
-            config = RunConfig.build(manifest["config"])
-        except ConfigError as error:
-            raise BundleError(f"{folder / MANIFEST} holds options that this harken cannot use: {error}") from None
+        config, facts, files = _verified(folder)
         try:
             weights = safetensors.torch.load(files[WEIGHTS])
         except (SafetensorError, KeyError, ValueError) as error:
             raise BundleError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
-        names = TOKENIZERS[config.task]
         tokenizers = {
             name: Tokenizer.from_json(files[file], str(folder / file))
-            for name, file in ((name, _tokenizer_file(name)) for name in names)
+            for name, file in ((name, _tokenizer_file(name)) for name in tokenizer_names(config))
         }
-        return cls(config, tokenizers, weights, manifest["facts"])
+        return cls(config, tokenizers, weights, facts)
+
+
+def tokenizer_names(config: RunConfig) -> tuple[str, ...]:
+    """The tokenizers that the bundle of a run holds; a `SequenceRun` must be settled."""
+    if isinstance(config, Seq2SeqRun):
+        return ("source", "target")
+    if isinstance(config, SequenceRun) and config.data.input in ("text", "sentences", "words"):
+        return ("input", "characters") if config.data.input == "words" and config.features.characters else ("input",)
+    return ()
 
 
 # Reading
 
 
-def _verified(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest, and the bytes of every other file after their checksums were compared."""
+def _verified(folder: Path) -> tuple[RunConfig, dict[str, Any], dict[str, bytes]]:
+    """Options and facts, and the bytes of every file beside them, after all checksums were compared."""
     file = folder / MANIFEST
     if folder.is_symlink() or not folder.is_dir():
         raise BundleError(f"{folder} is no bundle: it must be a folder, not a file or a link")
     if not os.path.lexists(file):
         raise BundleError(f"{folder} is no bundle: it holds no {MANIFEST}")
     manifest = _parse(file, _read_file(file))
-    expected = {WEIGHTS, *map(_tokenizer_file, TOKENIZERS[manifest["task"]])}
+    checksums = manifest["sha256"]
+    _compare(file, _canonical({k: v for k, v in manifest.items() if k != "sha256"}), checksums.get(MANIFEST))
+    try:
+        config = RunConfig.build(manifest["config"])
+    except ConfigError as error:
+        raise BundleError(f"{file} holds options that this harken cannot use: {error}") from None
+    expected = {WEIGHTS, *map(_tokenizer_file, tokenizer_names(config))}
     present = {entry.name for entry in os.scandir(folder)} - {MANIFEST}
     if missing := expected - present:
         raise BundleError(f"{folder} is incomplete, copy all of it again: {_listed(missing)} is missing")
     if extra := present - expected:
         raise BundleError(f"{folder} holds {_listed(extra)}, which is no part of a bundle: remove it")
-    checksums = manifest["sha256"]
     if checksums.keys() != expected | {MANIFEST}:
         raise BundleError(f"{file} lists the wrong files ({_listed(checksums)}): it was changed after it was saved")
     files = {name: _read_file(folder / name) for name in sorted(expected)}
-    content = {MANIFEST: _canonical({k: v for k, v in manifest.items() if k != "sha256"}), **files}
-    for name, checksum in checksums.items():
-        if _digest(content[name]) != checksum:
-            raise BundleError(f"{folder / name} was truncated or changed after it was saved: its checksum is another")
-    return manifest, files
+    for name, content in files.items():
+        _compare(folder / name, content, checksums[name])
+    return config, manifest["facts"], files
+
+
+def _compare(file: Path, content: bytes, checksum: object) -> None:
+    if _digest(content) != checksum:
+        raise BundleError(f"{file} was truncated or changed after it was saved: its checksum is another")
 
 
 def _parse(file: Path, content: bytes) -> dict[str, Any]:
@@ -217,8 +228,8 @@ def _parse(file: Path, content: bytes) -> dict[str, Any]:
     if not all(isinstance(manifest[key], dict) for key in ("config", "facts", "sha256")):
         raise BundleError(f"{file} must hold mappings under config, facts and sha256")
     task = manifest["task"]
-    if not isinstance(task, str) or task not in TOKENIZERS or manifest["config"].get("task") != task:
-        raise BundleError(f"{file} is for the task {task!r}: this harken reads {_listed(TOKENIZERS)}")
+    if not isinstance(task, str) or task not in TASKS or manifest["config"].get("task") != task:
+        raise BundleError(f"{file} is for the task {task!r}: this harken reads {_listed(TASKS)}")
     return manifest
 
 
@@ -329,7 +340,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _own_files() -> set[str]:
-    return {MANIFEST, WEIGHTS} | {_tokenizer_file(name) for names in TOKENIZERS.values() for name in names}
+    return {MANIFEST, WEIGHTS, *map(_tokenizer_file, TOKENIZERS)}
 
 
 def _tokenizer_file(name: str) -> str:

@@ -12,17 +12,17 @@ from pathlib import Path
 PROGRAM = """
 import sys
 import harken
-from harken.training.module import Seq2SeqModule
+from harken.training.module import TrainingModule
 
 rows = []
-step = Seq2SeqModule.training_step
+step = TrainingModule.training_step
 
 def training_step(self, batch, batch_idx):
     if self.current_epoch == 0:
         rows.extend(batch.rows.tolist())
     return step(self, batch, batch_idx)
 
-Seq2SeqModule.training_step = training_step
+TrainingModule.training_step = training_step
 sources = [a * n for a in "abcdefgh" for n in range(1, 9)]
 targets = [s.upper() for s in sources]
 options = dict(hidden_size=8, embedding_size=4, batch_size=8, accelerator="cpu", devices=2, schedule="constant")

@@ -170,10 +170,10 @@ def test_other_data_cannot_be_resumed_with(steps: int | None, tmp_path: Path, mo
 def test_early_stopping_keeps_the_best_epoch() -> None:
     options = SMALL | {"epochs": 30, "patience": 1, "learning_rate": 0.05, "monitor": "loss", "schedule": "constant"}
     model = harken.Seq2Seq(**options).fit(*pairs())
-    losses = [e.valid_loss for e in model.history_]
+    losses = [e.valid["loss"] for e in model.history_]
     assert len(losses) < 30
     assert model.best_epoch_ is not None
-    assert model.best_epoch_.valid_loss == min(losses)
+    assert model.best_epoch_.valid["loss"] == min(losses)
     assert losses[-1] > min(losses)
 
 
@@ -262,7 +262,7 @@ def test_patience_is_resumed_too(monitor: str, tmp_path: Path, monkeypatch: pyte
 def test_ties_in_exact_match_are_not_out_of_patience() -> None:
     """While nothing is right yet, the loss says whether it gets better."""
     model = harken.Seq2Seq(**SMALL | {"patience": 1, "learning_rate": 0.001, "epochs": 4}).fit(*pairs())
-    assert [e.exact_match for e in model.history_] == [model.history_[0].exact_match] * 4
+    assert [e.valid["exact_match"] for e in model.history_] == [model.history_[0].valid["exact_match"]] * 4
     assert [e.epoch for e in model.history_] == [1, 2, 3, 4]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from harken.files import beside, write_whole
-from harken.training.module import Seq2SeqModule
+from harken.training.module import TrainingModule
+from harken.training.objective import Objective
 
 
 def agreed(trainer: pl.Trainer, wanted: bool) -> bool:
@@ -28,13 +30,23 @@ class Epoch(NamedTuple):
     """One line of history.csv."""
 
     epoch: int  # 1-based
-    train_loss: float  # nats per target token, dropout and label smoothing on, measured while the weights moved
-    valid_loss: float
-    exact_match: float
-    token_accuracy: float
+    train_loss: float  # in the objective's unit, dropout and label smoothing on, measured while the weights moved
+    valid: dict[str, float]  # scores on the validation rows by name, ``loss`` among them; empty where there are no rows
     learning_rate: float  # after the epoch's last step
     seconds: float  # training and validation of this epoch
     train_seconds: float  # training alone
+
+    def columns(self) -> dict[str, float]:
+        """The same without a dictionary inside; the validation loss is called ``valid_loss``."""
+        scores = sorted(self.valid.items(), key=lambda score: score[0] != "loss")  # the losses stand side by side
+        return {
+            "epoch": self.epoch,
+            "train_loss": self.train_loss,
+            **{"valid_loss" if name == "loss" else name: value for name, value in scores},
+            "learning_rate": self.learning_rate,
+            "seconds": self.seconds,
+            "train_seconds": self.train_seconds,
+        }
 
 
 class Interrupted(Exception):
@@ -71,27 +83,25 @@ class Stop(pl.Callback):
 
 
 class History(pl.Callback):
-    """The run's epochs, best epoch and best weights.
+    """The run's epochs and the best of them.
 
     Args:
-        monitor: 'exact_match' (larger is better, ties go to the smaller loss) or 'loss'.
-        keep: called with the module when an epoch is the best so far.
+        monitor: 'loss' (smaller is better) or the name of another score (larger is better, ties go to the smaller
+            loss). Where there are no validation rows, a later epoch is better than an earlier one.
+        keep: called when an epoch is the best so far, with the weights that it ended with still in the model.
         path: history.csv, or None.
         patience: stop after this many epochs without a better one; None: never.
     """
 
     def __init__(
-        self,
-        monitor: str,
-        keep: Callable[[Seq2SeqModule, Epoch], None],
-        path: Path | None,
-        patience: int | None = None,
+        self, monitor: str, keep: Callable[[Epoch], None], path: Path | None, patience: int | None = None
     ) -> None:
         self.monitor, self.keep, self.path, self.patience = monitor, keep, path, patience
         self.epochs: list[Epoch] = []
         self.best: Epoch | None = None
         self.spent = 0.0  # seconds of this epoch before an interruption
-        self._began = self._validation_began = time.perf_counter()
+        self._began = time.perf_counter()
+        self._trained: float | None = None  # when this epoch's training was over, its validation begun
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock; a resumed epoch goes on from what was spent."""
@@ -100,33 +110,30 @@ class History(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A new epoch, a new clock."""
-        self._began = time.perf_counter()
+        self._began, self._trained = time.perf_counter(), None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Training of the epoch is over."""
-        self._validation_began = time.perf_counter()
+        self._trained = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch down and keep the weights if they are the best."""
-        assert isinstance(pl_module, Seq2SeqModule)
-        scores = pl_module.scorer.result()
+        assert isinstance(pl_module, TrainingModule)
         now = time.perf_counter()
         epoch = Epoch(
             trainer.current_epoch + 1,
             pl_module.train_loss(),
-            scores.loss,
-            scores.exact_match,
-            scores.token_accuracy,
+            {} if pl_module.validation_batches is None else pl_module.objective.result(),
             float(trainer.optimizers[0].param_groups[0]["lr"]),
             now - self._began,
-            self._validation_began - self._began,
+            (self._trained or now) - self._began,
         )
         self.epochs.append(epoch)
         if self.path is not None and trainer.is_global_zero:
             write_history(self.path, self.epochs)
         if self.best is None or self._rank(epoch) > self._rank(self.best):
             self.best = epoch
-            self.keep(pl_module, epoch)
+            self.keep(epoch)
         self._lose_patience(trainer)
 
     def _lose_patience(self, trainer: pl.Trainer) -> None:
@@ -135,7 +142,10 @@ class History(pl.Callback):
             trainer.should_stop |= self.epochs[-1].epoch - self.best.epoch >= self.patience
 
     def _rank(self, epoch: Epoch) -> tuple[float, float]:
-        return (epoch.exact_match if self.monitor == "exact_match" else 0.0, -epoch.valid_loss)
+        if not epoch.valid:
+            return (epoch.epoch, 0.0)
+        score = 0.0 if self.monitor == "loss" else epoch.valid.get(self.monitor, math.nan)
+        return (_worst_if_nan(score), _worst_if_nan(-epoch.valid["loss"]))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain lists, readable with weights_only=True."""
@@ -153,30 +163,32 @@ class History(pl.Callback):
 
 
 class Examples(pl.Callback):
-    """Shows the first few validation rows, right or wrong, after each epoch."""
+    """Tells what an epoch brought: a line of numbers, then some validation rows and what is answered to them.
+
+    Must come after the `History`, whose last epoch it tells.
+    """
 
     def __init__(
-        self, sources: Sequence[str], targets: Sequence[str], epochs: int, show: Callable[[str], None]
+        self, history: History, objective: Objective, rows: int, epochs: int, show: Callable[[str], None]
     ) -> None:
-        self.sources, self.targets, self.epochs, self.show = sources, targets, epochs, show
+        self.history, self.objective, self.rows, self.epochs, self.show = history, objective, rows, epochs, show
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """One line of numbers, then the rows."""
-        assert isinstance(pl_module, Seq2SeqModule)
         if not trainer.is_global_zero:
             return
-        scores = pl_module.scorer.result()
-        self.show(
-            f"epoch {trainer.current_epoch + 1}/{self.epochs}: exact match {scores.exact_match:.2%}, "
-            f"loss {scores.loss:.4f} on {scores.rows:,} validation rows"
+        epoch = self.history.epochs[-1]
+        if not epoch.valid:
+            self.show(f"epoch {epoch.epoch}/{self.epochs}: loss {epoch.train_loss:.4f} in training")
+            return
+        told = (
+            f"{name.replace('_', ' ')} {epoch.valid[name]:{'.2%' if name in self.objective.shares else '.4f'}}"
+            for name in self.objective.headline
+            if name in epoch.valid
         )
-        shown = sorted(pl_module.examples.items())
-        width = max((len(self.sources[row]) for row, _ in shown), default=0)
-        for row, said in shown:
-            right = said == self.targets[row]
-            told = "" if right else f"   (should be {self.targets[row]})"
-            self.show(f"  {'✓' if right else '✗'} {self.sources[row]:<{min(width, 60)}} → {said}{told}")
-        pl_module.examples.clear()
+        self.show(f"epoch {epoch.epoch}/{self.epochs}: {', '.join(told)} on {self.rows:,} validation rows")
+        for line in self.objective.examples():
+            self.show(line)
 
 
 class Resume(pl.Callback):
@@ -212,12 +224,18 @@ class Resume(pl.Callback):
         self._saved = time.monotonic()
 
 
+def _worst_if_nan(value: float) -> float:
+    """Larger is better, and every number is better than none: NaN would win every comparison by losing none."""
+    return -math.inf if math.isnan(value) else value
+
+
 def write_history(path: Path, epochs: Sequence[Epoch]) -> None:
-    """history.csv: a line for each epoch."""
+    """history.csv: a line for each epoch, of which there is at least one."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Epoch._fields)
-    writer.writerows(epochs)
+    table = [epoch.columns() for epoch in epochs]
+    writer.writerow(table[0])
+    writer.writerows(line.values() for line in table)
     write_whole(path, text.getvalue())
 
 

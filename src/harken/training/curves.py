@@ -8,24 +8,37 @@ from typing import IO
 from harken.training.callbacks import Epoch
 
 
-def draw_curves(epochs: Sequence[Epoch], file: IO[bytes]) -> None:
-    """Loss of training and validation on the left, exact match and token accuracy on the right."""
+def draw_curves(epochs: Sequence[Epoch], unit: str, shares: Sequence[str], file: IO[bytes]) -> None:
+    """Loss on the left, in training and on validation rows; on the right the scores that are shares, if there are any.
+
+    Args:
+        epochs: at least one.
+        unit: of the loss.
+        shares: the names of scores whose values lie between 0 and 1.
+        file: where the PNG goes.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, shares = figure.subplots(1, 2)
+    drawn = [name for name in shares if name in epochs[0].valid]
+    figure = Figure(figsize=(9 if drawn else 4.5, 3.6), layout="constrained")
+    left, *right = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]
     steps = [e.epoch for e in epochs]
-    losses.plot(steps, [e.train_loss for e in epochs], marker="o", label="training")
-    losses.plot(steps, [e.valid_loss for e in epochs], marker="o", label="validation")
-    losses.set_ylabel("loss (nats per token)")
-    losses.set_yscale("log")
-    shares.plot(steps, [e.exact_match for e in epochs], marker="o", label="exact match")
-    shares.plot(steps, [e.token_accuracy for e in epochs], marker="o", label="token accuracy")
-    shares.set_ylabel("share of validation rows or tokens")
-    shares.yaxis.set_major_formatter(PercentFormatter(1.0))
-    shares.set_ylim(-0.03, 1.03)
-    for axes in (losses, shares):
+    losses = {"training": [e.train_loss for e in epochs]}
+    if epochs[0].valid:
+        losses["validation"] = [e.valid["loss"] for e in epochs]
+    for name, values in losses.items():
+        left.plot(steps, values, marker="o", label=name)
+    left.set_ylabel(f"loss ({unit})")
+    if all(value > 0 for values in losses.values() for value in values):
+        left.set_yscale("log")
+    for axes in right:
+        for name in drawn:
+            axes.plot(steps, [e.valid[name] for e in epochs], marker="o", label=name.replace("_", " "))
+        axes.set_ylabel("share, on validation rows")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_ylim(-0.03, 1.03)
+    for axes in (left, *right):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from harken.errors import ConfigError, MissingExtraError
-from harken.training.callbacks import Begin, Examples, History, Interrupted, Resume, Stop
+from harken.training.callbacks import Begin, Examples, Interrupted, Resume, Stop
 from harken.training.run_folder import CHECKPOINT
 
 if TYPE_CHECKING:
-    from harken.training.module import Seq2SeqModule
-
-
-class Texts(NamedTuple):
-    """Inputs and answers, row by row."""
-
-    sources: Sequence[str]
-    targets: Sequence[str]
-
-
-def is_first_process() -> bool:
-    """False in the processes that Lightning starts beside the first one, which runs the same program again."""
-    from lightning.pytorch.utilities import rank_zero_only
-
-    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
-
-
-def fingerprint(*parts: Texts) -> str:
-    """The same for the same texts in the same order, and for no others."""
-    digest = hashlib.blake2b(digest_size=16)
-    for texts in parts:
-        for side in texts:
-            for text in side:
-                data = text.encode("utf-8", errors="surrogatepass")
-                digest.update(len(data).to_bytes(8, "little") + data)
-            digest.update(b"\xff" * 8)  # the end of a side; no text is that long
-    return digest.hexdigest()
+    from harken.training.callbacks import History
+    from harken.training.module import TrainingModule
 
 
 def run_loop(
-    module: Seq2SeqModule,
+    module: TrainingModule,
     history: History,
-    validation: Texts,
-    show: Callable[[str], None] | None,
+    examples: Examples | None,
     *,
     out: Path | None,
     resume: bool,
@@ -60,6 +33,7 @@ def run_loop(
     """Let Lightning turn the loop; True when somebody interrupted it.
 
     Args:
+        examples: tells what every epoch brings; None: the loop is silent.
         begin: called when the first step is about to be taken.
 
     Raises:
@@ -68,12 +42,9 @@ def run_loop(
     import lightning.pytorch as pl
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    options = module.run_config.training
+    options = module.options
     stop = Stop()
-    callbacks: list[pl.Callback] = [Begin(begin), history]
-    if show is not None:
-        callbacks.append(Examples(validation.sources, validation.targets, options.epochs, show))
-    callbacks.append(stop)
+    callbacks: list[pl.Callback] = [Begin(begin), history, *([] if examples is None else [examples]), stop]
     if out is not None:
         callbacks.append(Resume(out / CHECKPOINT, options.checkpoint_minutes))
     try:
@@ -88,8 +59,9 @@ def run_loop(
             default_root_dir=out,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=show is not None and os.isatty(2),
+            enable_progress_bar=examples is not None and os.isatty(2),
             num_sanity_val_steps=0,
+            limit_val_batches=0 if module.validation_batches is None else None,
         )
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or options.logger, options.logger) from error

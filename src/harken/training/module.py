@@ -1,4 +1,4 @@
-"""The sequence-to-sequence model as Lightning trains it."""
+"""A model as Lightning trains it, whatever its task."""
 
 from __future__ import annotations
 
@@ -8,127 +8,132 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from harken.errors import DataError
-from harken.models.seq2seq import Seq2SeqModel, token_loss
+from harken.errors import ConfigError, DataError
+from harken.training.objective import Objective
 
 if TYPE_CHECKING:
-    from harken.config import RunConfig
-    from harken.data.batching import Batch, PairLoader
-    from harken.training.scoring import Scorer
+    from harken.config import TrainingConfig
+    from harken.data.ordering import Loader
 
 
-class Seq2SeqModule(pl.LightningModule):
-    """Loss, optimiser and validation of a `Seq2SeqModel`.
+class TrainingModule(pl.LightningModule):
+    """Optimiser, loss and validation of a model.
 
-    The loss of a step is the mean over the batch's real target tokens. Chance is drawn from (seed, step), so that a
-    resumed run draws what an uninterrupted one would have drawn.
+    The loss of a step is the mean over what the objective counts. Chance is drawn from (seed, step), so that a resumed
+    run draws what an uninterrupted one would have drawn. Parameters that want no gradient are left as they are.
 
     Args:
-        batches, validation_batches: all rows; each process trains on its share of the batches.
+        options: how to train.
+        batches: all training rows; each process trains on its share of the batches.
+        validation_batches: rows that choose the best epoch; None: none do.
         data: fingerprint of the rows, which a resumed run must share.
     """
 
     def __init__(
         self,
-        model: Seq2SeqModel,
-        config: RunConfig,
-        scorer: Scorer,
-        batches: PairLoader,
-        validation_batches: PairLoader,
+        model: nn.Module,
+        objective: Objective,
+        options: TrainingConfig,
+        batches: Loader[Any],
+        validation_batches: Loader[Any] | None,
         data: str,
     ) -> None:
         super().__init__()
-        self.model, self.run_config, self.scorer = model, config, scorer
+        self.model, self.objective, self.options = model, objective, options
         self.batches, self.validation_batches, self.data = batches, validation_batches, data
-        self.examples: dict[int, str] = {}  # row → answer, of the rows to show after the epoch
         self._loss_sum = torch.zeros((), dtype=torch.float64)
-        self._loss_tokens = torch.zeros((), dtype=torch.float64)
+        self._loss_count = torch.zeros((), dtype=torch.float64)
 
-    def train_dataloader(self) -> PairLoader:
+    def train_dataloader(self) -> Loader[Any]:
         """This process's batches."""
         return self.batches.shard(self.trainer.global_rank, self.trainer.world_size)
 
-    def val_dataloader(self) -> PairLoader:
+    def val_dataloader(self) -> Loader[Any] | list[Any]:
         """All batches in every process: there may be fewer than processes, and all must agree on the best epoch."""
-        return self.validation_batches
+        return self.validation_batches or []
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed this step's dropout."""
-        seed = self.run_config.training.seed + (self.global_step + 1) * 1_000_003 + self.global_rank * 7_919
+        seed = self.options.seed + (self.global_step + 1) * 1_000_003 + self.global_rank * 7_919
         # torch.manual_seed also writes the call stack down, and keeps it, for every accelerator that is not in use.
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean negative log-likelihood per real target token."""
-        assert batch.target_in is not None
-        assert batch.target_out is not None
-        assert batch.target_lengths is not None
-        logits = self.model(batch.source, batch.source_lengths, batch.target_in, batch.target_lengths).logits
-        smoothing = self.run_config.training.label_smoothing
-        total = token_loss(logits, batch.target_out, batch.target_lengths, smoothing).sum()
-        tokens = batch.target_lengths.sum()
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Mean loss over the batch; 0, with gradients of 0, where nothing in it is to be answered."""
+        total, counted = self.objective.loss(self.model, batch)
         self._loss_sum += total.detach().to(self._loss_sum)
-        self._loss_tokens += tokens.to(self._loss_tokens)
-        return total / tokens
+        self._loss_count += counted.detach().to(self._loss_count)
+        return total / torch.where(counted > 0, counted, 1)
 
     def train_loss(self) -> float:
-        """Mean loss per token since the epoch began, label smoothing included; asking starts the next count."""
-        loss = float(self._loss_sum / self._loss_tokens)
+        """Mean loss since the epoch began, as it was lowered; asking starts the next count."""
+        loss = float(self._loss_sum / self._loss_count)
         self._loss_sum.zero_()
-        self._loss_tokens.zero_()
+        self._loss_count.zero_()
         return loss
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new score."""
-        self.scorer.reset()
+        self.objective.reset()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score one batch; keep the answers of the first few rows to show them."""
-        answers = self.scorer.add(self.model, batch)
-        shown = self.run_config.training.show_examples
-        self.examples.update({row: text for row, text in answers.items() if row < shown})
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Score one batch."""
+        self.objective.add(self.model, batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Tell the callbacks, the progress bar and the logger."""
-        scores = self.scorer.result()
-        self.log_dict({"exact_match": scores.exact_match, "valid_loss": scores.loss}, prog_bar=True)
-        self.log("token_accuracy", scores.token_accuracy)
+        """Tell the progress bar and the logger."""
+        for name, value in self.objective.result().items():
+            shown = name in self.objective.headline
+            self.log("valid_loss" if name == "loss" else name, value, prog_bar=shown)
 
     def configure_optimizers(self) -> Any:
-        """Adam with decoupled weight decay; one learning rate per step."""
-        training = self.run_config.training
+        """Adam with decoupled weight decay, which biases and norms are spared; one learning rate per step."""
+        options = self.options
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.dim() > 1], "weight_decay": options.weight_decay},
+            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        ]
         optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
+            groups,
+            lr=options.learning_rate,
             fused="mixed" not in self.trainer.precision,  # Lightning refuses to clip under a fused step then
         )
         # Counted by us: asking Lightning sets the loader up before a checkpoint is read, and its place is then lost.
-        steps = training.epochs * len(self.train_dataloader())
-        factor = learning_rate_factor(training.schedule, steps, training.warmup)
+        steps = options.epochs * len(self.train_dataloader())
+        factor = learning_rate_factor(options.schedule, steps, options.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the running mean of the epoch's loss: a checkpoint may lie in mid-epoch."""
+        """Keep the running mean of the epoch's loss, and where in the epoch it is: a checkpoint may lie inside one."""
         checkpoint["harken_data"] = self.data
-        checkpoint["harken_loss"] = [self._loss_sum.clone(), self._loss_tokens.clone()]
+        checkpoint["harken_loss"] = [self._loss_sum.clone(), self._loss_count.clone()]
+        checkpoint["harken_place"] = [self.batches.state_dict()["batches"], len(self.batches)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the running mean up again.
 
         Raises:
             DataError: the checkpoint comes from other rows.
+            ConfigError: it lies inside an epoch that would now have another length.
         """
         if checkpoint["harken_data"] != self.data:
             raise DataError(
                 "the rows are not those that the run began with: resume with the same data and --validation"
             )
-        self._loss_sum, self._loss_tokens = checkpoint["harken_loss"]
+        done, steps = checkpoint["harken_place"]
+        now = len(self.train_dataloader())
+        if done < steps != now:
+            raise ConfigError(
+                f"epochs ({self.options.epochs}) gives an epoch {now} steps, and the run was interrupted in one of "
+                f"{steps}: resume with the epochs that it had, and with more when it is through"
+            )
+        self._loss_sum, self._loss_count = checkpoint["harken_loss"]
 
 
 def learning_rate_factor(schedule: str, steps: int, warmup: float) -> Callable[[int], float]:

@@ -2,7 +2,7 @@
 
     OUT/
     ├── config.yaml     every option
-    ├── bundle/         the best epoch, safe to load anywhere
+    ├── bundle/         the best epoch (without validation rows: the last), safe to load anywhere
     ├── resume.ckpt     what `--resume` continues from (Lightning's file, read with weights_only=True)
     ├── metrics.json  history.csv  curves.png  map.png
     └── logs/           of a Lightning logger, where one was asked for
@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from harken.bundle import FOLDER, Bundle, refuse_foreign
+from harken.bundle import FOLDER, refuse_foreign
 from harken.config import RunConfig
 from harken.errors import ConfigError, UsageError
 from harken.files import write_whole
@@ -40,13 +42,19 @@ RESUMABLE = {"train", "show_examples", "accelerator", "logger", "checkpoint_minu
 """Options that a resumed run may change. More epochs re-plan the cosine schedule from the step that is reached."""
 
 
-def check_folder(out: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that this run must not write to. Nothing is changed.
+def check_folder(out: Path | None, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that this run must not write to. Nothing is changed, and only the first process looks.
 
     Raises:
-        UsageError: the folder holds something already, or nothing to resume.
+        UsageError: the folder holds something already, or nothing to resume; or a run is resumed without a folder.
         ConfigError: a resumed run was asked for options that differ from those it began with.
     """
+    if out is None:
+        if resume:
+            raise UsageError("resume=True needs out=, the folder of the run to continue")
+        return
+    if not is_first_process():
+        return
     if resume:
         if not (out / CHECKPOINT).is_file() or not (out / CONFIG).is_file():
             raise UsageError(f"{out} holds no run to resume: leave out --resume to start one")
@@ -74,13 +82,28 @@ def begin_run(out: Path, config: RunConfig, *, resume: bool) -> None:
 
 
 def write_report(
-    out: Path, epochs: list[Epoch], bundle: Bundle, parameters: int, interrupted: bool, seconds: float
+    out: Path,
+    epochs: list[Epoch],
+    facts: Mapping[str, Any],
+    *,
+    parameters: int,
+    interrupted: bool,
+    seconds: float,
+    unit: str,
+    shares: Sequence[str],
 ) -> None:
-    """metrics.json and curves.png."""
+    """metrics.json and curves.png.
+
+    Args:
+        facts: of the bundle that was kept.
+        parameters: how many numbers the model has.
+        seconds: since training was asked for.
+        unit, shares: as in `draw_curves`.
+    """
     metrics = {
-        "best_epoch": bundle.facts.get("epoch"),
-        "validation": bundle.facts.get("validation"),
-        "training_rows": bundle.facts["training_rows"],
+        "best_epoch": facts.get("epoch"),
+        "validation": facts.get("validation"),
+        "training_rows": facts["training_rows"],
         "parameters": parameters,
         "epochs": len(epochs),
         "interrupted": interrupted,
@@ -91,12 +114,24 @@ def write_report(
     write_whole(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     if epochs:
         picture = io.BytesIO()
-        draw_curves(epochs, picture)
+        draw_curves(epochs, unit, shares, picture)
         write_whole(out / CURVES, picture.getvalue())
+
+
+def is_first_process() -> bool:
+    """False in the processes that Lightning starts beside the first one, which runs the same program again."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
 def _check_options(out: Path, config: RunConfig) -> None:
     before = RunConfig.from_yaml((out / CONFIG).read_text(encoding="utf-8"))
+    if before.task != config.task:
+        raise ConfigError(
+            f"task was {before.task!r} when {out} began and is {config.task!r} now: "
+            "resume with the same task, or start anew with --overwrite"
+        )
     for section, fields in before.sections().items():
         for name in fields.model_fields:
             old, new = getattr(getattr(before, section), name), getattr(getattr(config, section), name)

@@ -10,7 +10,7 @@ import torch
 
 from harken.layers.masks import mask_from_lengths
 from harken.models.seq2seq import Seq2SeqModel, token_loss
-from harken.predictor import decode_batch
+from harken.predictor.seq2seq import decode_batch
 
 if TYPE_CHECKING:
     from harken.config import DecodingConfig

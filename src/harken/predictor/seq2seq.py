@@ -1,14 +1,14 @@
-"""A bundle brought to life: model and tokenizers, ready to answer texts."""
+"""A sequence-to-sequence bundle brought to life: model and tokenizers, ready to answer texts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 
 from harken.bundle import Bundle
-from harken.config import DecodingConfig, RunConfig
+from harken.config import DecodingConfig, Seq2SeqConfig, Seq2SeqRun
 from harken.data.batching import Batch, PairLoader
 from harken.data.features import Tokenizer
 from harken.errors import BundleError
@@ -26,31 +26,30 @@ class Predictor(NamedTuple):
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
     max_length: int  # no answer is longer, in tokens, unless the option `max_length` says so
+    config: Seq2SeqRun  # as it was when the model was trained
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Self:
         """Build the model that a bundle describes.
 
         Raises:
-            BundleError: weights or facts do not belong to its configuration.
+            BundleError: it is of another task, or weights or facts do not belong to its configuration.
         """
+        config = bundle.config
+        if not isinstance(config, Seq2SeqRun):
+            raise BundleError(f"the bundle is for the task {config.task!r}, not seq2seq: harken.load(path) opens it")
         source, target = bundle.tokenizers["source"], bundle.tokenizers["target"]
         longest = bundle.facts.get("longest_target")
-        if not isinstance(longest, int) or not 0 <= longest < 2**31 or not _belong(bundle):
+        if not isinstance(longest, int) or not 0 <= longest < 2**31 or not _belong(bundle, config.model):
             raise BundleError("the bundle's weights or facts do not belong to its configuration: it was tampered with")
         with torch.random.fork_rng(devices=[]):  # drawing weights to overwrite them is not the user's chance
-            model = Seq2SeqModel(bundle.config.model, source.vocabulary_size, target.vocabulary_size)
+            model = Seq2SeqModel(config.model, source.vocabulary_size, target.vocabulary_size)
         try:
             model.load_state_dict(dict(bundle.weights))
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise BundleError(f"the bundle's weights do not fit its configuration: {reason}") from None
-        return cls(bundle, model.eval(), source, target, default_max_length(longest))
-
-    @property
-    def config(self) -> RunConfig:
-        """As it was when the model was trained."""
-        return self.bundle.config
+        return cls(bundle, model.eval(), source, target, default_max_length(longest), config)
 
     def batches(
         self, sources: Sequence[str], targets: Sequence[str] | None = None, batch_size: int = BATCH_SIZE
@@ -106,9 +105,8 @@ def default_max_length(longest_target: int) -> int:
     return 2 * longest_target + 1
 
 
-def _belong(bundle: Bundle) -> bool:
+def _belong(bundle: Bundle, config: Seq2SeqConfig) -> bool:
     """Do the weights have the sizes of the configuration? Asked first: a made-up size could exhaust the memory."""
-    config: Any = bundle.config.model
     try:
         sizes = bundle.weights["source_embedding.weight"].shape, bundle.weights["encoder.weight_hh_l0"].shape
     except KeyError:

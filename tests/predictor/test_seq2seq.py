@@ -12,7 +12,7 @@ import harken
 from harken.bundle import Bundle
 from harken.config import DecodingConfig
 from harken.errors import BundleError
-from harken.predictor import Predictor
+from harken.predictor.seq2seq import Predictor
 
 
 @pytest.fixture(scope="module")

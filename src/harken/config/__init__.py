@@ -1,0 +1,37 @@
+"""Every option there is: one field = one option = one sentence of help.
+
+A run is described by a `RunConfig`, made of sections: a `Seq2SeqRun` or a `SequenceRun`, as the task says. The
+command line, YAML files and keyword arguments are three spellings of the same fields, so a field's name is unique
+over all sections of a run. This package imports no torch.
+"""
+
+from harken.config.recipes import RECIPES, VALUES, InputKind
+from harken.config.run import TASKS, RunConfig
+from harken.config.section import ByKind, Fraction, Section, TokenKind
+from harken.config.seq2seq import DataConfig, DecodingConfig, FeaturesConfig, Seq2SeqConfig, Seq2SeqRun
+from harken.config.sequence import ExamplesConfig, ReadingConfig, SequenceModelConfig, SequenceRun
+from harken.config.training import Seq2SeqTraining, SequenceTraining, TrainingConfig
+
+__all__ = [
+    "RECIPES",
+    "TASKS",
+    "VALUES",
+    "ByKind",
+    "DataConfig",
+    "DecodingConfig",
+    "ExamplesConfig",
+    "FeaturesConfig",
+    "Fraction",
+    "InputKind",
+    "ReadingConfig",
+    "RunConfig",
+    "Section",
+    "Seq2SeqConfig",
+    "Seq2SeqRun",
+    "Seq2SeqTraining",
+    "SequenceModelConfig",
+    "SequenceRun",
+    "SequenceTraining",
+    "TokenKind",
+    "TrainingConfig",
+]

@@ -1,0 +1,166 @@
+"""A bundle that classifies, regresses or tags, brought to life: ready to answer rows of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from harken.bundle import Bundle
+from harken.config import SequenceRun
+from harken.data.batching import SequenceBatch, SequenceLoader
+from harken.data.encoding import Encoder
+from harken.data.inputs import Inputs
+from harken.data.labels import Head
+from harken.data.ragged import Ragged, offsets_from_lengths
+from harken.errors import BundleError, UsageError
+from harken.layers.masks import mask_from_lengths
+from harken.models.heads import probabilities
+from harken.models.sequence import SequenceModel, SequenceOutput
+
+ANSWERED = {"classify": {"binary", "classes", "multi-label"}, "regress": {"values"}, "tag": {"tags"}}
+"""Task → the kinds of its heads."""
+
+BATCH_SIZE = 256  # rows answered at once: no gradients are kept, so more fit than in a training step
+
+
+class SequencePredictor(NamedTuple):
+    """What `fit` and `load` bring; it keeps nothing about what it is asked."""
+
+    bundle: Bundle
+    model: SequenceModel  # in eval mode, on the CPU
+    encoder: Encoder
+    heads: tuple[Head, ...]
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        """Build the model that a bundle describes.
+
+        Raises:
+            BundleError: it is of another task, or weights or facts do not belong to its configuration.
+        """
+        config = bundle.config
+        if not isinstance(config, SequenceRun):
+            raise BundleError(f"the bundle is for the task {config.task!r}: harken.load(path) opens it")
+        try:
+            heads = tuple(Head.from_json(head) for head in bundle.facts["heads"])
+            indicators = bundle.facts.get("indicators", [])
+            if not {head.name for head in heads} >= set(indicators):
+                raise ValueError(f"indicators={indicators}")
+            encoder = Encoder.from_facts(bundle.tokenizers, bundle.facts["encoder"])
+            if config != config.settled(encoder.kind) or not {head.kind for head in heads} <= ANSWERED[config.task]:
+                raise ValueError(f"task={config.task}, input={config.data.input}, {encoder.kind}, not all settled")
+            if config.model.num_layers > len(bundle.weights):
+                raise ValueError(f"num_layers={config.model.num_layers}")
+            with torch.device("meta"):  # sizes alone: a made-up one could exhaust the memory
+                model = build_model(config, encoder, heads)
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise BundleError(
+                f"the bundle's facts do not belong to its configuration, it was tampered with: {error}"
+            ) from None
+        wrong = {name for name, there in model.state_dict().items() if not _fits(bundle.weights.get(name), there)}
+        wrong |= bundle.weights.keys() - model.state_dict().keys()
+        if wrong:
+            raise BundleError(f"the bundle's weights do not fit its configuration, it was tampered with: {min(wrong)}")
+        # Of other precision where training had one, such as 64-true: answers are made in float32.
+        weights = {n: bundle.weights[n].to(there.dtype, copy=True) for n, there in model.state_dict().items()}
+        model.load_state_dict(weights, assign=True)
+        return cls(bundle, model.eval(), encoder, heads)
+
+    @property
+    def config(self) -> SequenceRun:
+        """As it was when the model was trained, every option settled."""
+        assert isinstance(self.bundle.config, SequenceRun)
+        return self.bundle.config
+
+    @property
+    def indicators(self) -> frozenset[str]:
+        """The heads whose labels were the columns of a table of 0 and 1."""
+        return frozenset(self.bundle.facts.get("indicators", []))
+
+    def head(self, name: str) -> Head:
+        """The head of that name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for head in self.heads:
+            if head.name == name:
+                return head
+        raise UsageError(f"there is no head {name!r}: the model answers {', '.join(h.name for h in self.heads)}")
+
+    def batches(self, inputs: Inputs, batch_size: int = BATCH_SIZE) -> Iterator[SequenceBatch]:
+        """Rows of similar length together, without targets; `SequenceBatch.rows` says where each belongs."""
+        yield from SequenceLoader(
+            self.encoder.encode(inputs),
+            {},
+            None,
+            batch_size=batch_size,
+            shuffle=False,
+            bucket=True,
+            seed=0,
+            batch_steps=self.config.training.batch_steps,
+        )
+
+    def answer(self, batch: SequenceBatch) -> SequenceOutput:
+        """Logits and weights of one batch."""
+        with torch.no_grad():
+            output: SequenceOutput = self.model(batch.inputs)
+        return output
+
+    def logits(self, inputs: Inputs) -> dict[str, Tensor | Ragged]:
+        """Head → logits of every row, in the rows' order: (n, width), or of every step for tags; n may be 0."""
+        parts = {head.name: [torch.zeros(0, head.width)] for head in self.heads}
+        rows, lengths = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
+        for batch in self.batches(inputs):
+            output = self.answer(batch)
+            rows.append(batch.rows)
+            lengths.append(batch.inputs.lengths)
+            for head in self.heads:
+                logits = output.logits[head.name]
+                if head.kind == "tags":
+                    logits = logits[mask_from_lengths(lengths[-1], logits.shape[1])]  # (steps, C)
+                parts[head.name].append(logits)
+        order = torch.argsort(torch.cat(rows))
+        found: dict[str, Tensor | Ragged] = {}
+        for head in self.heads:
+            together = torch.cat(parts[head.name])
+            if head.kind == "tags":
+                found[head.name] = Ragged(together, offsets_from_lengths(torch.cat(lengths))).take(order)
+            else:
+                found[head.name] = together[order]
+        return found
+
+    def probabilities(self, inputs: Inputs) -> dict[str, Tensor | Ragged]:
+        """Head → `harken.models.heads.probabilities` of every row, or of every step for tags."""
+        logits = self.logits(inputs)
+        return {head.name: of_steps(probabilities, head, logits[head.name]) for head in self.heads}
+
+
+def of_steps(function: Callable[[Head, Tensor], Tensor], head: Head, logits: Tensor | Ragged) -> Tensor | Ragged:
+    """A function of a head and logits, made of those of rows, or of steps."""
+    if isinstance(logits, Ragged):
+        return Ragged(function(head, logits.values), logits.offsets)
+    return function(head, logits)
+
+
+def build_model(config: SequenceRun, encoder: Encoder, heads: Sequence[Head]) -> SequenceModel:
+    """The untrained model of a settled run, in the sizes of what was fitted."""
+    characters = encoder.tokenizers.get("characters")
+    return SequenceModel(
+        config.model,
+        encoder.kind,
+        heads,
+        vocabulary=encoder.vocabulary_size,
+        width=encoder.width,
+        characters=0 if characters is None else characters.vocabulary_size,
+        unknown_id=encoder.unknown_id,
+    )
+
+
+def _fits(weight: Tensor | None, there: Tensor) -> bool:
+    return (
+        weight is not None and weight.shape == there.shape and weight.is_floating_point() == there.is_floating_point()
+    )

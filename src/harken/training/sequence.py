@@ -1,0 +1,210 @@
+"""A whole training run that classifies, regresses or tags: rows and labels in, best model and run folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harken.bundle import Bundle
+from harken.config import SequenceRun
+from harken.data.batching import SequenceLoader
+from harken.data.encoding import Encoder, channel_statistics
+from harken.data.labels import Head, Labels, encode, fit_heads
+from harken.data.ragged import Ragged
+from harken.data.word_vectors import read_word_vectors
+from harken.errors import ConfigError, DataError
+from harken.models.frontends import Frontend, SentenceFrontend, SeriesFrontend, TokenFrontend, WordFrontend
+from harken.models.sequence import SequenceModel
+from harken.predictor.sequence import BATCH_SIZE, SequencePredictor, build_model
+from harken.training.labelled import SequenceObjective
+from harken.training.rows import Labelled, in_few_words
+from harken.training.run import Trained, epoch_steps, train
+from harken.training.run_folder import check_folder, is_first_process
+from harken.training.warm_start import open_start, options_of, take_over
+
+
+def train_sequence(
+    config: SequenceRun,
+    training: Labelled,
+    validation: Labelled | None,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    show: Callable[[str], None] | None = None,
+) -> Trained:
+    """Train on rows and return the best epoch, or the last where nothing is held out to choose by.
+
+    Args:
+        config: every option; those that are None are settled by the kind of input. Its data section is written down,
+            not read.
+        training: rows to learn from; vocabulary, classes and channel statistics are found on these alone.
+        validation: rows that choose the best epoch, or None.
+        out, resume, overwrite, show: see `harken.training.run.train`.
+
+    Raises:
+        DataError: no rows, or rows and labels that do not fit.
+        ConfigError: options that do not fit the rows, or the bundle to start from.
+        UsageError: ``out`` must not be written to.
+    """
+    training.check("training", "give more rows, or a smaller --validation")
+    if validation is not None:
+        validation.check("validation", "give some, or --validation 0 to go without")
+    start = None if config.training.init_from is None else open_start(config.training.init_from, training.inputs)
+    config = (config if start is None else options_of(start, config)).settled(training.inputs.kind)
+    check_folder(out, config, resume=resume, overwrite=overwrite)
+    options = config.training
+    heads = fit_heads(training.labels, config.task, config.model.binary)
+    encoder = Encoder.fit(training.inputs, config.features) if start is None else start.encoder
+    batches = _loader(config, encoder, heads, training, shuffle=True)
+    vectors = _word_vectors(config, encoder, show)
+    facts: dict[str, Any] = {
+        "heads": [head.to_json() for head in heads],
+        "encoder": encoder.facts(),
+        "indicators": sorted(training.labels.classes),  # heads whose labels were columns of 0 and 1
+    }
+
+    def make_model() -> SequenceModel:
+        model = build_model(config, encoder, heads)
+        if start is not None:
+            take_over(model, start)
+        elif isinstance(model.frontend, SeriesFrontend) and config.features.standardize in ("channel", "all"):
+            model.frontend.standardize(*channel_statistics(training.inputs, config.features.standardize))
+        if vectors is not None:
+            _tokens(model.frontend).load_vectors(vectors, freeze=config.features.freeze_vectors)
+        return model
+
+    return train(
+        config,
+        make_model,
+        SequenceObjective(
+            heads,
+            class_weight=class_weights(heads, batches.targets) if options.class_weight == "balanced" else None,
+            label_smoothing=options.label_smoothing,
+            shown=[] if validation is None else in_few_words(validation.inputs, options.show_examples),
+        ),
+        lambda weights, found: Bundle(config, encoder.tokenizers, weights, facts | found),
+        batches,
+        None if validation is None else _loader(config, encoder, heads, validation, shuffle=False),
+        fingerprint="-".join(rows.fingerprint() for rows in (training, validation) if rows is not None),
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        show=show,
+    )
+
+
+def class_weights(heads: Sequence[Head], targets: Mapping[str, Tensor | Ragged]) -> dict[str, Tensor]:
+    """How much an error in each class counts, so that rare ones weigh as much as frequent ones.
+
+    n / (C · n_c) for class c, as scikit-learn's "balanced"; of multi-label (n - n_c) / n_c for a label that is there,
+    against 1 for one that is not, and 1 for a label that all rows have or none.
+
+    Args:
+        heads: what is answered; values have no classes.
+        targets: of the training rows, as `harken.data.labels.encode` gives them.
+    """
+    found = {}
+    for head in heads:
+        target = targets[head.name]
+        values = target.values if isinstance(target, Ragged) else target
+        if head.kind == "multi-label":
+            known = values[~values.isnan().any(1)]  # (n, C)
+            there = known.sum(0)
+            absent = len(known) - there
+            found[head.name] = torch.where((there > 0) & (absent > 0), absent / there, 1.0).float()
+        elif head.kind != "values":
+            counts = torch.bincount(values[values >= 0], minlength=len(head.classes))
+            found[head.name] = (counts.sum() / (len(head.classes) * counts.clamp(min=1))).float()
+    return found
+
+
+def labelled_batches(predictor: SequencePredictor, rows: Labelled) -> SequenceLoader:
+    """Rows for a trained model, with what should be answered.
+
+    Raises:
+        DataError: a label that training did not have, or labels for other heads.
+    """
+    return _loader(predictor.config, predictor.encoder, predictor.heads, rows, shuffle=False)
+
+
+def _loader(
+    config: SequenceRun, encoder: Encoder, heads: Sequence[Head], rows: Labelled, *, shuffle: bool
+) -> SequenceLoader:
+    """Rows as batches: shuffled and of the option's size to learn from, in order of length to measure on."""
+    options = config.training
+    weights = None if rows.weights is None else torch.tensor(rows.weights, dtype=torch.float64)
+    if weights is not None and shuffle:
+        weights /= weights.mean()  # weights are shares: how large the steps are is the learning rate's
+    encoded, targets = encoder.encode(rows.inputs), {}
+    for head in heads:
+        column = answers_of(head, rows.labels, len(heads))
+        if head.kind == "tags":  # a row without tags has one that is missing at every step
+            lengths = encoded.lengths.tolist()
+            column = [[None] * n if tags is None else tags for n, tags in zip(lengths, column, strict=True)]
+        targets[head.name] = encode(head, column)
+    return SequenceLoader(
+        encoded,
+        targets,
+        None if weights is None else weights.float(),
+        batch_size=options.batch_size if shuffle else BATCH_SIZE,
+        shuffle=shuffle,
+        bucket=options.bucket or not shuffle,
+        seed=options.seed,
+        steps=epoch_steps(options) if shuffle else None,
+        batch_steps=options.batch_steps,
+    )
+
+
+def answers_of(head: Head, labels: Labels, heads: int = 1) -> list[Any]:
+    """The column of a head: by its name, or, where there is one head and one column, whatever it is called.
+
+    Raises:
+        DataError: no such column, or answers of another form than those in training.
+    """
+    columns = labels.columns
+    column = next(iter(columns.values())) if heads == len(columns) == 1 else columns.get(head.name)
+    if column is None:
+        raise DataError(
+            f"the labels are of {', '.join(columns)}, and the model answers {head.name!r} too: give a column for it"
+        )
+    several = head.kind in ("multi-label", "tags")
+    for row, answer in enumerate(column):
+        if answer is not None and isinstance(answer, list) != several:
+            form = "a list of labels" if several else "one label"
+            raise DataError(f"row {row} has the label {answer!r} ({head.name}): training rows had {form} each")
+    return column
+
+
+def _word_vectors(config: SequenceRun, encoder: Encoder, show: Callable[[str], None] | None) -> Tensor | None:
+    """The pretrained vectors of the vocabulary (V, E), where there is a file of them."""
+    path, size = config.features.word_vectors, config.model.embedding_size
+    if path is None:
+        return None
+    if "input" not in encoder.tokenizers:
+        raise ConfigError(f"word_vectors ({path}) needs text, sentences or words, and these rows are {encoder.kind}")
+    vectors, found = read_word_vectors(path, encoder.tokenizers["input"])
+    if vectors.shape[1] != size:
+        raise ConfigError(
+            f"embedding_size ({size}) must be {vectors.shape[1]}, the length of the vectors in {path}: say so"
+        )
+    if show is not None and is_first_process():
+        total = len(vectors) - 2  # padding and unknown are no words
+        show(f"word vectors: {path} has {found:,} of the {total:,} words of the vocabulary ({found / total:.1%})")
+    return vectors
+
+
+def _tokens(frontend: Frontend) -> TokenFrontend:
+    """The layer that holds a vector for each word, of a front end that reads words."""
+    match frontend:
+        case SentenceFrontend():
+            return frontend.tokens
+        case WordFrontend():
+            return frontend.words
+        case _:
+            assert isinstance(frontend, TokenFrontend)
+            return frontend

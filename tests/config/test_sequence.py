@@ -1,0 +1,84 @@
+"""Runs that classify, regress or tag: what is None is in the recipe, and what does not go together is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harken.config import RECIPES, VALUES, InputKind, RunConfig, SequenceRun
+from harken.errors import ConfigError
+
+
+@pytest.mark.parametrize("kind", list(RECIPES))
+def test_a_settled_run_has_every_value_and_keeps_the_users(kind: InputKind) -> None:
+    settled = SequenceRun().settled(kind)
+    assert settled.data.input == kind
+    values = {n: getattr(getattr(settled, section), n) for n, section in settled.option_names().items()}
+    assert {name: values[name] for name in RECIPES[kind]} == RECIPES[kind]
+    assert settled.settled(kind) == settled
+    assert RunConfig.from_yaml(settled.to_yaml()) == settled
+
+    mine = SequenceRun().override(task="regress", hidden_size=7, bidirectional=False, epochs=1).settled(kind)
+    assert (mine.task, mine.model.hidden_size, mine.model.bidirectional, mine.training.epochs) == (
+        "regress",
+        7,
+        False,
+        1,
+    )
+    assert mine.model.dropout == (RECIPES[kind] | VALUES.get(kind, {}))["dropout"]
+
+
+def test_every_recipe_answers_for_the_options_that_have_no_default_and_for_no_others() -> None:
+    defaults, sections = SequenceRun(), SequenceRun.option_names()
+    for recipe in RECIPES.values():
+        assert recipe.keys() == RECIPES["text"].keys()
+        assert all(getattr(getattr(defaults, sections[name]), name) is None for name in recipe)
+
+
+def test_columns_may_be_one_text_or_several() -> None:
+    one, two = SequenceRun().override(label="stars"), SequenceRun().override(label=["colour", "shape"])
+    assert (one.data.label, two.data.label) == (("stars",), ("colour", "shape"))
+    assert SequenceRun.from_yaml("data: {label: stars}") == one
+    assert SequenceRun().override(["data.label=[colour, shape]"]) == two
+    assert RunConfig.from_yaml(two.override(task="regress").to_yaml()).data == two.data
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(None, None), (0, 0.0), (0.0, 0.0), (0.25, 0.25), ("held out.csv", "held out.csv")]
+)
+def test_validation_is_a_file_a_fraction_none_or_left_open(given: Any, read: Any) -> None:
+    assert SequenceRun().override(validation=given).data.validation == read
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"text": "review", "words": "1"}, "text ('review') and words ('1') both say what a row is"),
+        ({"time": "t"}, "time ('t') sorts the rows of a series: id must name"),
+        ({"freeze_vectors": True}, "freeze_vectors needs word_vectors"),
+        ({"kernel_size": 4}, "kernel_size (4) must be odd, so that a step stands in the middle: 3 or 5"),
+        (
+            {"pooling": "self-attention", "hidden_size": 10, "bidirectional": True, "num_heads": 3},
+            "num_heads (3) must divide the 20 values of a step",
+        ),
+        ({"input": "pictures"}, "data.input ('pictures'): input should be 'text', 'ids'"),
+        ({"label": 3}, "data.label (3): input should be a valid tuple"),
+        ({"validation": 1.0}, "data.validation (1.0): input should be less than 1"),
+        ({"monitor": "exact_match"}, "training.monitor ('exact_match'): input should be 'score' or 'loss'"),
+        ({"pooling": "first"}, "model.pooling ('first'): input should be 'last', 'sum'"),
+        ({"truncate": 0}, "data.truncate (0): input should be greater than or equal to 1"),
+        ({"epochs": 0}, "training.epochs (0): input should be greater than or equal to 1"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_sentence(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SequenceRun().override(**options)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_heads_that_do_not_divide_the_recipes_size_are_refused_when_it_is_known() -> None:
+    run = SequenceRun().override(pooling="self-attention", num_heads=3)
+    with pytest.raises(ConfigError, match=r"num_heads \(3\) must divide"):
+        run.settled("text")
