@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from harken.data import ragged
-from harken.data.batching import Batch, PairLoader
-from harken.data.ragged import Ragged, pad_rows
+from harken.data.batching import Batch, PairLoader, SequenceLoader
+from harken.data.encoded import Encoded
+from harken.data.ragged import Ragged, offsets_from_lengths, pad_rows
 from harken.errors import DataError, ShapeError, UsageError
 
 BOS, EOS = 2, 3
@@ -193,3 +194,96 @@ def test_a_batch_moves_as_a_whole():
     assert all(field.device.type == "meta" for field in with_targets.to("meta"))
     assert isinstance(without.to("meta"), Batch)
     assert without.to("meta").target_in is None
+
+
+# Pairs in several passes, and of bounded size
+
+
+def test_pairs_in_bounded_batches_and_several_passes():
+    batches = loader(batch_steps=70, steps=500)
+    found = list(batches)
+    assert len(found) == len(batches) == 500
+    for batch in found:
+        longest = max(batch.source.shape[1], batch.target_in.shape[1])
+        assert longest * len(batch.rows) <= 70
+    one_pass = loader(batch_steps=70)
+    check(one_pass, reverse=False)
+    assert rows(found)[: len(one_pass)] == rows(one_pass)
+
+
+# Sequences
+
+
+def encoded(lengths: list[int]) -> Encoded:
+    sources = [[1] * length for length in lengths]
+    return Encoded("ids", Ragged.from_lists(sources, torch.int64))
+
+
+def sequences(targets=None, weights=None, what=None, **options) -> SequenceLoader:
+    defaults = {"batch_size": 7, "shuffle": True, "bucket": True, "seed": 5}
+    what = encoded(list(map(len, SOURCES))) if what is None else what
+    return SequenceLoader(what, targets or {}, weights, **(defaults | options))
+
+
+def test_sequences_come_with_what_belongs_to_them():
+    numbers = torch.arange(ROWS)
+    tags = Ragged.from_lists([[row] * len(SOURCES[row]) for row in range(ROWS)], torch.int64)
+    values = torch.stack([numbers, -numbers], 1).float()
+    batches = sequences({"class": numbers, "tags": tags, "values": values}, numbers / 2, batch_steps=80, steps=300)
+    seen = set()
+    for batch in batches:
+        for b, row in enumerate(batch.rows.tolist()):
+            length = len(SOURCES[row])
+            assert batch.inputs.lengths[b] == length
+            assert batch.inputs.values[b].tolist() == [1] * length + [0] * (batch.inputs.values.shape[1] - length)
+            assert batch.targets["class"][b] == row
+            assert batch.targets["values"][b].tolist() == [row, -row]
+            assert batch.targets["tags"][b].tolist() == [row] * length + [-1] * (batch.inputs.values.shape[1] - length)
+            assert batch.sample_weight[b] == row / 2
+            seen.add(row)
+        assert batch.inputs.values.numel() <= 80
+    assert seen == set(range(ROWS))
+
+
+def test_sequences_are_ordered_as_pairs_are():
+    assert rows(sequences()) == rows(loader())
+    assert rows(sequences(shuffle=False)) == rows(loader(shuffle=False))
+
+
+def test_documents_are_ordered_by_all_their_tokens_and_cut_by_their_longest_sentence():
+    generator = torch.Generator().manual_seed(1)
+    sentences = torch.randint(0, 8, (60,), generator=generator)
+    tokens = torch.randint(0, 20, (int(sentences.sum()),), generator=generator)
+    pieces = Ragged.from_lists([[2] * length for length in tokens.tolist()], torch.int64)
+    index = Ragged(torch.arange(len(pieces)), offsets_from_lengths(sentences))
+    documents = Encoded("sentences", None, index, pieces)
+    found = list(sequences(what=documents, batch_steps=300))
+    assert sorted(itertools.chain(*rows(found))) == list(range(60))
+    assert max(len(batch.inputs.pieces.lengths) * batch.inputs.pieces.ids.shape[1] for batch in found) <= 300
+    total = {row: int(pieces.lengths[index[row]].sum()) for row in range(60)}
+    order = list(itertools.chain(*rows(sequences(what=documents, shuffle=False))))
+    assert order == sorted(range(60), key=lambda row: total[row])
+
+
+def test_sequences_without_answers():
+    for batch in sequences(what=encoded([0, 2, 0]), batch_size=1):
+        assert batch.targets == {}
+        assert batch.sample_weight is None
+        assert batch.inputs.values.shape == (1, batch.inputs.lengths[0])
+    assert len(sequences(what=encoded([]), steps=3)) == 0
+
+
+def test_a_batch_of_sequences_moves_as_a_whole():
+    batch = next(iter(sequences({"x": torch.arange(ROWS)}, torch.ones(ROWS)))).to("meta")
+    moved = [batch.inputs.values, batch.inputs.lengths, batch.targets["x"], batch.sample_weight, batch.rows]
+    assert {tensor.device.type for tensor in moved} == {"meta"}
+    assert next(iter(sequences())).to("meta").sample_weight is None
+
+
+def test_answers_that_do_not_belong_to_the_rows():
+    with pytest.raises(ShapeError, match="there are 3 targets of 'x' for 1000 rows"):
+        sequences({"x": torch.arange(3)})
+    with pytest.raises(ShapeError, match="there are 2 sample weights for 1000 rows"):
+        sequences(weights=torch.ones(2))
+    with pytest.raises(ShapeError, match="row 1 has 1 targets of 'tags' for 2 steps"):
+        sequences({"tags": Ragged.from_lists([[1], [1]], torch.int64)}, what=encoded([1, 2]))

@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -10,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import pre_tokenizers
 
 from harken.config import DataConfig, TokenKind
 from harken.data import features
@@ -37,7 +37,8 @@ def test_real_texts_come_back(kind, real_files):
     texts = [text.strip() for text in pairs.sources[:3000]]
     tokenizer = fit(kind, texts, size=3000, markers=False)
     encoded = tokenizer.encode(texts)
-    assert [tokenizer.decode(row) for row in encoded] == texts
+    expected = [" ".join(re.findall(r"\w+|[^\w\s]+", text)) for text in texts] if kind == "wordpunct" else texts
+    assert [tokenizer.decode(row) for row in encoded] == expected
     assert [tokenizer.encode([text])[0].tolist() for text in texts[:50]] == [row.tolist() for row in encoded][:50]
     assert int(encoded.values.max()) < tokenizer.vocabulary_size
 
@@ -64,7 +65,7 @@ ROUND_TRIP = {kind: fit(kind) for kind in ("byte", "bpe")}
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_stand_in_the_promised_order(kind, markers):
     tokenizer = fit(kind, markers=markers)
-    expected = [PAD, *([UNK] if kind in ("character", "word") else []), *([BOS, EOS] if markers else [])]
+    expected = [PAD, *([] if kind in ("byte", "bpe") else [UNK]), *([BOS, EOS] if markers else [])]
     assert [tokenizer.token(i) for i in range(len(expected))] == expected
     found = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id]
     assert found == [expected.index(name) if name in expected else None for name in (PAD, UNK, BOS, EOS)]
@@ -72,7 +73,7 @@ def test_ids_stand_in_the_promised_order(kind, markers):
     if kind == "character":
         counts = Counter("".join(TEXTS))
         assert rest == sorted(counts, key=lambda c: (-counts[c], c))
-    elif kind == "word":
+    elif kind in ("word", "wordpunct"):
         assert rest == ["rose", "a", "is", "naïve", "🌹"]
     else:
         bytes_ = [bytes([byte]).decode(errors="backslashreplace") for byte in range(256)]
@@ -85,10 +86,6 @@ def test_byte_ids_are_the_bytes():
     assert tokenizer.vocabulary_size == 257
     assert ids(tokenizer, "é\n") == [1 + byte for byte in "é\n".encode()]
     assert tokenizer.decode([1 + 0xC3, 1 + 0x41]) == b"\xc3\x41".decode(errors="replace")
-
-
-def test_the_byte_alphabet_is_the_librarys():
-    assert sorted(features._byte_alphabet()) == sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,6 +106,8 @@ def test_spans_lie_in_the_original_string(kind):
         assert spans == [(i, i + 1) for i in range(len(AWKWARD))]
     elif kind == "word":
         assert [AWKWARD[a:b] for a, b in spans] == AWKWARD.split()
+    elif kind == "wordpunct":
+        assert [AWKWARD[a:b] for a, b in spans] == ["né\u0301e", "😀", "x", "\0", "y"]
     elif kind == "byte":
         assert spans == [(i, i + 1) for i, character in enumerate(AWKWARD) for _ in character.encode()]
     else:
@@ -201,6 +200,8 @@ def corrupt(change):
     "corrupted",
     [
         lambda content: json.dumps(content)[:-40],
+        corrupt(lambda c: c.update(lowercase=1)),
+        corrupt(lambda c: c.update(min_count=None)),
         lambda content: "[]",
         lambda content: "\x80",
         corrupt(lambda c: c.pop("kind")),
@@ -228,7 +229,7 @@ def test_a_newer_or_missing_file(tmp_path):
     with pytest.raises(BundleError):
         Tokenizer.load(path)
     fit("word").save(path)
-    path.write_text(path.read_text("utf-8").replace('"format": 1', '"format": 2'), "utf-8")
+    path.write_text(path.read_text("utf-8").replace('"format": 2', '"format": 3'), "utf-8")
     with pytest.raises(BundleError, match="newer"):
         Tokenizer.load(path)
 
@@ -252,3 +253,81 @@ def test_the_same_vocabulary_in_another_process(tmp_path):
     for kind in KINDS:
         fit(kind, [words] * 3, size=300).save(tmp_path / "here")
         assert (tmp_path / "here").read_bytes() == (tmp_path / kind).read_bytes()
+
+
+@given(st.text(st.sampled_from("aZ09_ .,!-'é\t\n…😀")))
+def test_wordpunct_is_the_regular_expression(text):
+    tokenizer = fit("wordpunct", [text])
+    pieces = re.findall(r"\w+|[^\w\s]+", text)
+    assert [text[a:b] for a, b in tokenizer.spans(text)] == pieces
+    assert [tokenizer.token(id) for id in ids(tokenizer, text)] == pieces
+
+
+CAPITALS = "İstanbul's ΣΑΣ ǅ ẞ STRASSE ﬃ Å x"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_small_letters(kind):
+    tokenizer = Tokenizer.fit([CAPITALS, "Rose rose"], kind, 400, markers=False, lowercase=True)
+    assert tokenizer.lowercase
+    assert ids(tokenizer, "ROSE") == ids(tokenizer, "rose")
+    assert ids(fit(kind, ["ROSE rose"]), "ROSE") != ids(fit(kind, ["ROSE rose"]), "rose")
+    assert tokenizer.unknown(CAPITALS) == []
+    assert tokenizer.decode(ids(tokenizer, "Rose")).startswith("rose")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text(st.sampled_from("İΣςǅẞﬃÅ\u0307aB .😀"), max_size=12))
+def test_spans_of_small_letters_lie_in_the_original_string(kind, text):
+    tokenizer = Tokenizer.fit([text, "a"], kind, 400, markers=False, lowercase=True)
+    spans = tokenizer.spans(text)
+    assert len(spans) == len(ids(tokenizer, text))
+    assert all(0 <= a < b <= len(text) for a, b in spans)
+    assert [a for a, _ in spans] == sorted(a for a, _ in spans)
+    if kind == "word":
+        assert [text[a:b] for a, b in spans] == text.split()
+    elif kind == "byte":  # every character is there, and the bytes of its small letters have its span
+        assert [a for a, _ in spans] == [i for i, letter in enumerate(text) for _ in lowered(letter).encode()]
+
+
+def lowered(letter: str) -> str:
+    return "σ" if letter == "Σ" else letter.lower()
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("word", ["a", "is", "rose"]), ("wordpunct", ["a", "is", "rose"])])
+def test_rare_words_are_unknown(kind, kept):
+    tokenizer = Tokenizer.fit(["a rose is a Rose", "is it"], kind, 400, False, lowercase=True, min_count=2)
+    assert sorted(tokenizer.token(i) for i in range(2, tokenizer.vocabulary_size)) == kept
+    assert tokenizer.unknown("It is a ROSE") == ["It"]
+
+
+def test_rare_characters_and_pairs():
+    characters = Tokenizer.fit(["aab", "Ac"], "character", 400, False, lowercase=True, min_count=2)
+    assert characters.vocabulary_size == 3
+    often, rarely = (Tokenizer.fit(["abab ab"], "bpe", 400, False, min_count=n).vocabulary_size for n in (1, 4))
+    assert often > rarely == 257
+    with pytest.raises(ConfigError, match="min_count \\(2\\) must be 1 with byte"):
+        Tokenizer.fit(["a"], "byte", 400, False, min_count=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lowercase_is_saved(kind, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer = Tokenizer.fit([CAPITALS], kind, 400, markers=True, lowercase=True, min_count=1 if kind == "byte" else 2)
+    tokenizer.save(path)
+    loaded = Tokenizer.load(path)
+    assert (loaded.lowercase, loaded.min_count) == (True, tokenizer.min_count)
+    assert ids(loaded, CAPITALS) == ids(tokenizer, CAPITALS)
+
+
+def test_a_file_from_before_there_was_lowercase(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer = fit("word", ["Rose rose"])
+    tokenizer.save(path)
+    content = json.loads(path.read_text("utf-8"))
+    content["format"] = 1
+    del content["lowercase"], content["min_count"]
+    path.write_text(json.dumps(content), "utf-8")
+    loaded = Tokenizer.load(path)
+    assert not loaded.lowercase
+    assert ids(loaded, "Rose rose") == ids(tokenizer, "Rose rose")

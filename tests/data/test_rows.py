@@ -1,3 +1,5 @@
+import io
+
 import pyarrow as pa
 
 from harken.config import DataConfig
@@ -17,7 +19,9 @@ def test_lines_keep_their_white_space_and_numbers():
 
 def test_csv_places_are_lines_of_the_file():
     text = 'id,source,target,more\n1,"a\nb",c,\n\n2,"d\n\n",e\n3,f,,g\n'
-    rows = list(csv_rows("name", text, ",", CONFIG, require_target=True, require_key=True))
+    rows = list(
+        csv_rows("name", io.StringIO(text, newline=""), len(text), ",", CONFIG, require_target=True, require_key=True)
+    )
     assert rows[0] == Row("line 2", "a\nb", "c", "1")
     assert (rows[1].place, rows[1].problem) == ("line 5", "the row has 3 cells, and the header has 4")
     assert rows[2] == Row("line 8", "f", "", "3")

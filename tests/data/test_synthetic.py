@@ -2,9 +2,10 @@ import re
 from collections import Counter
 from datetime import datetime
 
+import numpy as np
 import pytest
 
-from harken.data.synthetic import dates
+from harken.data.synthetic import adding, dates
 from harken.errors import DataError
 
 # An oracle of its own: what strptime reads, once ordinals and little words are gone.
@@ -65,3 +66,21 @@ def test_more_than_there_are():
     most = 36525 * 49
     with pytest.raises(DataError, match=rf"n \({most + 1:,}\)"):
         dates(most + 1, 0)
+
+
+def test_adding_is_the_sum_of_two_marked_numbers_one_in_each_half():
+    series, values = adding(200, seed=3, shortest=5, longest=11)
+    assert {len(row) for row in series} == set(range(5, 12))
+    for row, value in zip(series, values, strict=True):
+        marked = np.flatnonzero(row[:, 1])
+        assert len(marked) == 2
+        assert marked[0] < len(row) // 2 <= marked[1]
+        assert value == pytest.approx(float(row[marked, 0].sum()))
+    again, _ = adding(200, seed=3, shortest=5, longest=11)
+    assert all(np.array_equal(a, b) for a, b in zip(series, again, strict=True))
+    assert np.mean((np.array(values) - 1) ** 2) == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_adding_refuses_lengths_that_cannot_be():
+    with pytest.raises(DataError, match=r"shortest \(7\) must lie between 2 and longest \(6\)"):
+        adding(1, seed=0, shortest=7, longest=6)

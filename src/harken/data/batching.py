@@ -1,22 +1,19 @@
-"""Encoded pairs become padded batches, rows of similar length together.
-
-Not a torch DataLoader: the data is in memory and a padded batch is one gather, so workers would only cost; and this
-loader knows its place inside an epoch, which a mid-epoch resume needs and a DataLoader loses.
-"""
+"""Encoded rows become padded batches: what a batch of pairs, or of sequences, holds and how it is gathered."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from harken.data.ordering import Grid, Loader
 from harken.data.ragged import Ragged, offsets_from_lengths, pad_rows
-from harken.errors import DataError, ShapeError, UsageError
+from harken.errors import ShapeError, UsageError
 
-_POOL = 64  # batches whose rows are sorted by length together: few enough for random batches, enough for tight ones
+if TYPE_CHECKING:
+    from harken.data.encoded import Encoded
 
 
 class Batch(NamedTuple):
@@ -38,12 +35,65 @@ class Batch(NamedTuple):
         return self._replace(**{name: field.to(device, non_blocking=non_blocking) for name, field in tensors.items()})
 
 
-class PairLoader:
-    """Batches of an epoch, in an order that follows from (seed, epoch) alone.
+class Pieces(NamedTuple):
+    """The lower of two levels: the batch's sentences, or the characters of its distinct words, each one row.
 
-    With ``shuffle``: all rows are shuffled and cut into batches; with ``bucket`` too, each pool of 64 batches is
-    sorted by source length before it is cut, and the batches are shuffled. With ``bucket`` alone all rows are sorted
-    by source length (prediction; ``Batch.rows`` tells which is which). Otherwise rows come in their own order.
+    Step t of row b is piece ``index[b, t]``. Padding points to 0: the rows' own lengths say what is padding.
+    """
+
+    ids: Tensor  # (N, L) int64, right-padded with 0
+    lengths: Tensor  # (N,) int64
+    index: Tensor  # type: ignore[assignment]  # (B, T) int64; a tuple's method of that name is not missed
+
+
+class ModelInputs(NamedTuple):
+    """B rows as a model reads them, right-padded with 0.
+
+    kind              values                          pieces
+    text, ids         (B, T) int64, ids               None
+    series, vectors   (B, T, D) float32               None
+    words             (B, T) int64, the words' ids    the characters of the batch's distinct words, or None
+    sentences         (B, T) int64, the same as       the batch's sentences, as tokens' ids
+                      ``pieces.index``
+    """
+
+    values: Tensor
+    lengths: Tensor  # (B,) int64, steps of the upper level
+    pieces: Pieces | None
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ModelInputs:
+        """The inputs with every tensor on ``device``."""
+        pieces = self.pieces and Pieces(*(field.to(device, non_blocking=non_blocking) for field in self.pieces))
+        values, lengths = (field.to(device, non_blocking=non_blocking) for field in (self.values, self.lengths))
+        return ModelInputs(values, lengths, pieces)
+
+
+class SequenceBatch(NamedTuple):
+    """B rows, and by head what is to be answered; no targets where only predictions are wanted.
+
+    A target that is missing is -1 (classes; per-step labels, where padding is -1 too) or NaN (values).
+    """
+
+    inputs: ModelInputs
+    targets: dict[
+        str, Tensor
+    ]  # binary, classes (B,) int64; multi-label (B, C), values (B, k) float32; tags (B, T) int64
+    sample_weight: Tensor | None  # (B,) float32
+    rows: Tensor  # (B,) int64, which rows of the data these are
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> SequenceBatch:
+        """The batch with every tensor on ``device``."""
+        weight = self.sample_weight
+        return SequenceBatch(
+            self.inputs.to(device, non_blocking),
+            {name: target.to(device, non_blocking=non_blocking) for name, target in self.targets.items()},
+            None if weight is None else weight.to(device, non_blocking=non_blocking),
+            self.rows.to(device, non_blocking=non_blocking),
+        )
+
+
+class PairLoader(Loader[Batch]):
+    """Batches of pairs; the sources' lengths decide the order (see `Loader`).
 
     Args:
         sources: the inputs' ids.
@@ -51,8 +101,7 @@ class PairLoader:
         batch_size: rows per batch; the last one cut may have fewer.
         bos_id, eos_id: the target's markers; needed with targets.
         reverse_source: turn every source row around within its own length.
-        shuffle, bucket: see above.
-        seed: of the order.
+        shuffle, bucket, seed, steps, batch_steps: as in `Loader`; a pair has as many steps as its longer side.
 
     Raises:
         ShapeError: sources and targets of unequal number.
@@ -71,97 +120,27 @@ class PairLoader:
         shuffle: bool,
         bucket: bool,
         seed: int,
+        steps: int | None = None,
+        batch_steps: int | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise UsageError(f"batch_size ({batch_size}) must be at least 1")
         if targets is not None and len(targets) != len(sources):
             raise ShapeError(
                 f"there are {len(targets)} targets for {len(sources)} sources, and there must be one for each"
             )
         self.sources, self.targets = sources, targets
         self._marked = None if targets is None else _marked(targets, bos_id, eos_id)
-        self._batch_size = batch_size
         self._reverse_source = reverse_source
-        self._shuffle = shuffle
-        self._bucket = bucket
-        self._seed = seed
-        self._epoch = 0
-        self._done = 0  # batches of this epoch that were handed out
-        self._resume_at = 0  # batches that the next pass leaves out
-        self._rank, self._world = 0, 1
-
-    def __len__(self) -> int:
-        return -(-len(self.sources) // self._batch_size) // self._world
-
-    def __iter__(self) -> Iterator[Batch]:
-        # A generator: nothing is read before the first next(), as Lightning calls iter() before set_epoch().
-        first, self._resume_at = self._resume_at, 0
-        for number, rows in enumerate(self._order()[first:], start=first):
-            self._done = number + 1
-            yield self._batch(rows)
-
-    batch_sampler = None  # Lightning asks every loader that has a sampler for this too
-
-    @property
-    def sampler(self) -> Self:
-        """Itself: Lightning calls ``loader.sampler.set_epoch(epoch)`` before every epoch."""
-        return self
-
-    def shard(self, rank: int, world: int) -> Self:
-        """Deal each pass's batches to ``world`` processes and keep this one's; 0 ≤ rank < world.
-
-        Every process gets equally many: up to world - 1 batches of an epoch, other ones each time, are left out.
-
-        Raises:
-            DataError: fewer batches than processes.
-        """
-        self._rank, self._world = rank, world
-        if len(self.sources) and len(self) == 0:
-            raise DataError(
-                f"{len(self.sources)} rows in batches of {self._batch_size} are too few for {world} devices: "
-                "lower batch_size or devices"
-            )
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next pass takes; another epoch than now starts at its first batch."""
-        if epoch != self._epoch:
-            self._epoch, self._done, self._resume_at = epoch, 0, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """The place inside the epoch; all else follows from the constructor's arguments."""
-        return {"epoch": self._epoch, "batches": self._done, "rows": len(self.sources), "batch_size": self._batch_size}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Make the next pass give exactly the batches that were left, or a whole epoch if none were.
-
-        Raises:
-            DataError: a state from other data or another batch size.
-        """
-        here = (len(self.sources), self._batch_size)
-        if (state["rows"], state["batch_size"]) != here:
-            raise DataError(
-                f"the interrupted run had {state['rows']} rows in batches of {state['batch_size']}, and this one has "
-                f"{here[0]} in batches of {here[1]}: resume with the same data and options"
-            )
-        self._epoch, self._done = state["epoch"], state["batches"]
-        self._resume_at = self._done if self._done < len(self) else 0
-
-    def _order(self) -> list[Tensor]:
-        """The rows of each batch of this epoch."""
-        size, lengths = self._batch_size, self.sources.lengths.numpy()
-        generator = np.random.default_rng([self._seed, self._epoch])
-        if not self._shuffle:
-            order = np.argsort(lengths, kind="stable") if self._bucket else np.arange(len(lengths))
-        else:
-            order = generator.permutation(len(lengths))
-            for start in range(0, len(order) if self._bucket else 0, _POOL * size):
-                pool = order[start : start + _POOL * size]  # a view
-                pool[:] = pool[np.argsort(lengths[pool], kind="stable")]
-        batches = [torch.from_numpy(order[start : start + size]) for start in range(0, len(order), size)]
-        if self._shuffle and self._bucket:
-            batches = [batches[i] for i in generator.permutation(len(batches))]
-        return batches[self._rank :: self._world][: len(self)]
+        longest = sources.lengths if targets is None else sources.lengths.maximum(targets.lengths + 1)
+        super().__init__(
+            sources.lengths,
+            Grid(torch.ones_like(longest), longest),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            bucket=bucket,
+            seed=seed,
+            steps=steps,
+            batch_steps=batch_steps,
+        )
 
     def _batch(self, rows: Tensor) -> Batch:
         source, source_lengths = self.sources.pad(rows, reverse=self._reverse_source)  # (B, S), (B,)
@@ -172,6 +151,68 @@ class PairLoader:
         target_in = pad_rows(self._marked.values, starts, lengths)  # (B, T)
         target_out = pad_rows(self._marked.values, starts + 1, lengths)  # (B, T)
         return Batch(source, source_lengths, target_in, target_out, lengths, rows)
+
+
+class SequenceLoader(Loader[SequenceBatch]):
+    """Batches of encoded rows with what is to be answered; the rows' steps decide the order (see `Loader`).
+
+    Args:
+        encoded: the rows.
+        targets: head name → a target per row, (n,) or (n, k), or a `Ragged` of one per step; none for prediction.
+        sample_weight: (n,), or None.
+        batch_size: most rows per batch.
+        shuffle, bucket, seed, steps, batch_steps: as in `Loader`.
+
+    Raises:
+        ShapeError: another number of targets or weights than of rows, or of per-step targets than of a row's steps.
+        UsageError: a batch size, steps or batch_steps below 1.
+    """
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        targets: Mapping[str, Tensor | Ragged],
+        sample_weight: Tensor | None,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        bucket: bool,
+        seed: int,
+        steps: int | None = None,
+        batch_steps: int | None = None,
+    ) -> None:
+        given = {f"targets of {name!r}": target for name, target in targets.items()}
+        given |= {} if sample_weight is None else {"sample weights": sample_weight}
+        for name, values in given.items():
+            if len(values) != len(encoded):
+                raise ShapeError(
+                    f"there are {len(values)} {name} for {len(encoded)} rows, and there must be one for each"
+                )
+            if isinstance(values, Ragged) and (other := values.lengths != encoded.lengths).any():
+                row = int(other.nonzero()[0])
+                raise ShapeError(
+                    f"row {row} has {int(values.lengths[row])} {name} for {int(encoded.lengths[row])} steps, "
+                    "and there must be one for each"
+                )
+        self.encoded, self.targets, self.sample_weight = encoded, dict(targets), sample_weight
+        super().__init__(
+            encoded.steps,
+            encoded.grid,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            bucket=bucket,
+            seed=seed,
+            steps=steps,
+            batch_steps=batch_steps,
+        )
+
+    def _batch(self, rows: Tensor) -> SequenceBatch:
+        targets = {
+            name: target.pad(rows, fill=-1)[0] if isinstance(target, Ragged) else target[rows]
+            for name, target in self.targets.items()
+        }
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return SequenceBatch(self.encoded.batch(rows), targets, weight, rows)
 
 
 def _marked(targets: Ragged, bos_id: int | None, eos_id: int | None) -> Ragged:

@@ -1,38 +1,37 @@
-"""Text ↔ ids, by Hugging Face `tokenizers`. A tokenizer is fitted on training rows only and travels with the model.
+r"""Text ↔ ids, by Hugging Face `tokenizers`. A tokenizer is fitted on training rows only and travels with the model.
 
-    kind        one token is             ids after the markers               never seen before
-    character   a Unicode code point     by frequency, then by code point    <unk>
-    word        what white space cuts    by frequency, then by text          <unk>
-    byte        a byte of UTF-8          in the order of the bytes           cannot happen
-    bpe         a frequent run of bytes  bytes, then merges as learned       cannot happen
+    kind        one token is                 ids after the markers               never seen before
+    character   a Unicode code point         by frequency, then by code point    <unk>
+    word        what white space cuts        by frequency, then by text          <unk>
+    wordpunct   a run of letters, digits     by frequency, then by text          <unk>
+                and _, or of other marks
+    byte        a byte of UTF-8              in the order of the bytes           cannot happen
+    bpe         a frequent run of bytes      bytes, then merges as learned       cannot happen
 
-The markers come first: pad = 0, unk (character and word only), then bos and eos when asked for.
+The markers come first: pad = 0, unk (not among bytes), then bos and eos when asked for. wordpunct is the regular
+expression ``\w+|[^\w\s]+``, as NLTK's tokenizer of that name has it.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Self
 
 import numpy as np
-import tokenizers
 import torch
-from tokenizers import models, pre_tokenizers, trainers
 from torch import Tensor
 
 from harken.config import TokenKind
 from harken.data.ragged import Ragged, offsets_from_lengths
+from harken.data.vocabulary import BOS, EOS, PAD, UNK, bytes_of, learned_tokens, markers_of, pipeline, stored_tokens
 from harken.errors import BundleError, ConfigError, DataError, UsageError
 
-# The space inside keeps users' texts from spelling a marker: it cannot occur in one character, in a word, or in the
-# alphabet that stands for bytes. For the same reason they are plain entries, not the library's "special tokens".
-PAD, UNK, BOS, EOS = "< pad >", "< unk >", "< bos >", "< eos >"
+__all__ = ["BOS", "EOS", "PAD", "UNK", "Tokenizer"]
 
-_FORMAT = 1
+_FORMAT = 2  # 1: before there was lowercase
 _BLOCK = 1 << 20  # characters that are encoded at once: the library's records take some hundred bytes for each token
 
 
@@ -41,6 +40,8 @@ class Tokenizer:
 
     Attributes:
         kind: what one token is.
+        lowercase: capital letters are read as small ones.
+        min_count: a token that the training rows held less often is none of the vocabulary.
         vocabulary_size: how many ids there are, markers included.
         pad_id: 0.
         unk_id: the id of everything never seen; None where nothing can be unknown.
@@ -48,12 +49,20 @@ class Tokenizer:
     """
 
     def __init__(
-        self, kind: TokenKind, tokens: Sequence[str], merges: Sequence[tuple[str, str]], markers: bool
+        self,
+        kind: TokenKind,
+        tokens: Sequence[str],
+        merges: Sequence[tuple[str, str]],
+        markers: bool,
+        lowercase: bool = False,
+        min_count: int = 1,
     ) -> None:
         """Put a tokenizer together from its tokens after the markers; `fit` finds them, `load` reads them."""
-        special = _markers(kind, markers)
+        special = markers_of(kind, markers)
         vocabulary = {token: i for i, token in enumerate([*special, *tokens])}
         self.kind: TokenKind = kind
+        self.lowercase = lowercase
+        self.min_count = min_count
         self.vocabulary_size = len(vocabulary)
         self.pad_id = vocabulary[PAD]
         self.unk_id = vocabulary.get(UNK)
@@ -61,43 +70,45 @@ class Tokenizer:
         self.eos_id = vocabulary.get(EOS)
         self._special = len(special)
         self._tokens = list(vocabulary)
-        self._pipeline = _pipeline(kind, vocabulary, list(merges))
+        self._pipeline = pipeline(kind, vocabulary, list(merges), lowercase)
 
     @classmethod
-    def fit(cls, texts: Sequence[str], kind: TokenKind, vocabulary_size: int, markers: bool) -> Self:
+    def fit(
+        cls,
+        texts: Sequence[str],
+        kind: TokenKind,
+        vocabulary_size: int,
+        markers: bool,
+        *,
+        lowercase: bool = False,
+        min_count: int = 1,
+    ) -> Self:
         """Learn the tokens of ``texts``; the same texts give the same ids on every machine.
 
         Args:
             texts: training rows only.
             kind: what one token is.
-            vocabulary_size: most ids of a word or BPE vocabulary, markers included.
+            vocabulary_size: most ids of a word, wordpunct or BPE vocabulary, markers included.
             markers: add bos and eos, for what a decoder writes.
+            lowercase: read capital letters as small ones.
+            min_count: leave out what occurs less often; BPE merges no pair that does.
 
         Raises:
-            ConfigError: a vocabulary too small to hold the markers (and, for BPE, the 256 bytes) and one token more.
+            ConfigError: a vocabulary too small to hold the markers (and, for BPE, the 256 bytes) and one token more;
+                a min_count for bytes, none of which is ever left out.
         """
         _check(texts)
-        reserved = len(_markers(kind, markers)) + (256 if kind == "bpe" else 0)
-        if kind in ("word", "bpe") and vocabulary_size <= reserved:
+        reserved = len(markers_of(kind, markers)) + (256 if kind == "bpe" else 0)
+        if kind in ("word", "wordpunct", "bpe") and vocabulary_size <= reserved:
             raise ConfigError(
                 f"vocabulary_size ({vocabulary_size}) must be more than {reserved} with {kind} tokens: "
                 f"the markers{' and the single bytes' if kind == 'bpe' else ''} take that many"
             )
-        room = vocabulary_size - len(_markers(kind, markers))
-        match kind:
-            case "character":
-                counts = Counter(chain.from_iterable(texts))
-                return cls(kind, sorted(counts, key=lambda c: (-counts[c], c)), [], markers)
-            case "word":
-                counter = trainers.WordLevelTrainer(vocab_size=room, show_progress=False, special_tokens=[])
-                return cls(kind, *_learned(models.WordLevel(), counter, kind, texts), markers)
-            case "byte":
-                return cls(kind, _byte_alphabet(), [], markers)
-            case "bpe":
-                trainer = trainers.BpeTrainer(
-                    vocab_size=room, show_progress=False, special_tokens=[], initial_alphabet=_byte_alphabet()
-                )
-                return cls(kind, *_learned(models.BPE(), trainer, kind, texts), markers)
+        if kind == "byte" and min_count > 1:
+            raise ConfigError(f"min_count ({min_count}) must be 1 with byte tokens: every byte has its id")
+        room = vocabulary_size - len(markers_of(kind, markers))
+        tokens, merges = learned_tokens(kind, texts, room, lowercase, min_count)
+        return cls(kind, tokens, merges, markers, lowercase, min_count)
 
     def encode(self, texts: Sequence[str]) -> Ragged:
         """Ids of each text, int64, without bos and eos; an empty text is an empty row.
@@ -127,9 +138,9 @@ class Tokenizer:
     def token(self, id: int) -> str:
         r"""What an id stands for, for people to read; bytes that are no text of their own as ``\xe4``."""
         token = self._tokens[id]
-        if self.kind in ("character", "word") or id < self._special:
+        if self.unk_id is not None or id < self._special:
             return token
-        return _bytes_of(token).decode("utf-8", errors="backslashreplace")
+        return bytes_of(token).decode("utf-8", errors="backslashreplace")
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """The text of ``ids`` (T,) up to the first eos; pad and bos are left out, an unknown token is U+FFFD.
@@ -141,8 +152,8 @@ class Tokenizer:
             ids = ids[: ids.index(self.eos_id)]
         tokens = [self._tokens[i] for i in ids if i != self.pad_id and i != self.bos_id]
         if self.kind in ("byte", "bpe"):
-            return b"".join(map(_bytes_of, tokens)).decode("utf-8", errors="replace")
-        separator = " " if self.kind == "word" else ""
+            return b"".join(map(bytes_of, tokens)).decode("utf-8", errors="replace")
+        separator = "" if self.kind == "character" else " "
         return separator.join("\N{REPLACEMENT CHARACTER}" if token == UNK else token for token in tokens)
 
     def unknown(self, text: str) -> list[str]:
@@ -160,6 +171,8 @@ class Tokenizer:
             "format": _FORMAT,
             "kind": self.kind,
             "markers": self.bos_id is not None,
+            "lowercase": self.lowercase,
+            "min_count": self.min_count,
             "tokenizer": json.loads(self._pipeline.to_str()),
         }
         Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -193,7 +206,9 @@ class Tokenizer:
                 raise BundleError(
                     f"{name} has tokenizer format {stored['format']}, newer than {_FORMAT}: upgrade harken"
                 )
-            return cls(stored["kind"], *_stored(stored), stored["markers"])
+            tokens, merges = stored_tokens(stored)
+            options = stored.get("lowercase", False), stored.get("min_count", 1)
+            return cls(stored["kind"], tokens, merges, stored["markers"], *options)
         except BundleError:
             raise
         except Exception as error:  # the library raises bare Exception for a model that makes no sense
@@ -202,86 +217,12 @@ class Tokenizer:
             ) from None
 
 
-def _markers(kind: TokenKind, markers: bool) -> list[str]:
-    return [PAD, *([UNK] if kind in ("character", "word") else []), *([BOS, EOS] if markers else [])]
-
-
-def _pipeline(kind: TokenKind, vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> tokenizers.Tokenizer:
-    model: models.Model
-    if kind == "word":
-        model = models.WordLevel(vocabulary, unk_token=UNK)
-    elif kind == "character":  # BPE that never merges: the same characters as Split(Regex("(?m).")), in half the time
-        model = models.BPE(vocabulary, [], unk_token=UNK, fuse_unk=False)
-    else:
-        model = models.BPE(vocabulary, merges)
-    pipeline = tokenizers.Tokenizer(model)
-    if (cut := _cutter(kind)) is not None:
-        pipeline.pre_tokenizer = cut
-    return pipeline
-
-
-def _cutter(kind: TokenKind) -> pre_tokenizers.PreTokenizer | None:
-    """What cuts a text before the model sees it; one rule for fitting and for encoding."""
-    if kind == "word":
-        return pre_tokenizers.WhitespaceSplit()
-    if kind in ("byte", "bpe"):
-        return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=kind == "bpe")
-    return None
-
-
-def _learned(
-    model: models.Model, trainer: trainers.Trainer, kind: TokenKind, texts: Sequence[str]
-) -> tuple[list[str], list[tuple[str, str]]]:
-    """Tokens in the order of their ids, and merges in the order learned."""
-    learner = tokenizers.Tokenizer(model)
-    learner.pre_tokenizer = _cutter(kind)
-    learner.train_from_iterator(texts, trainer, length=len(texts))
-    fitted = json.loads(learner.to_str())["model"]
-    return sorted(fitted["vocab"], key=fitted["vocab"].get), [tuple(pair) for pair in fitted.get("merges", [])]
-
-
-def _stored(content: dict[str, Any]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Tokens after the markers, and merges, of a saved file; ValueError where they are not what `save` writes."""
-    kind, model = content["kind"], content["tokenizer"]["model"]
-    if kind not in get_args(TokenKind) or not isinstance(content["markers"], bool):
-        raise ValueError(f"kind {kind!r}, markers {content['markers']!r}")
-    special = _markers(kind, content["markers"])
-    tokens = sorted(model["vocab"], key=model["vocab"].get)
-    if [model["vocab"][token] for token in tokens] != list(range(len(tokens))) or tokens[: len(special)] != special:
-        raise ValueError("the ids of its vocabulary are not the markers and what follows them")
-    tokens = tokens[len(special) :]
-    merges = [(left, right) for left, right in model.get("merges", [])]
-    alphabet = _byte_alphabet()
-    fits = {
-        "character": all(len(token) == 1 for token in tokens),
-        "word": all(" " not in token for token in tokens),
-        "byte": tokens == alphabet and not merges,
-        "bpe": set(alphabet) <= set(tokens) and set("".join(tokens)) <= set(alphabet),
-    }
-    if not fits[kind]:
-        raise ValueError(f"its vocabulary is not one of {kind} tokens")
-    return tokens, merges
-
-
-def _byte_alphabet() -> list[str]:
-    """The printable character that stands for each byte, 0 to 255, in a byte-level vocabulary (as in GPT-2)."""
-    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
-    stand_ins = iter(range(256, 512))
-    return [chr(byte if byte in printable else next(stand_ins)) for byte in range(256)]
-
-
-_BYTE = {character: byte for byte, character in enumerate(_byte_alphabet())}
-
-
-def _bytes_of(token: str) -> bytes:
-    return bytes(_BYTE[character] for character in token)
-
-
 def _check(texts: Sequence[str]) -> None:
     if isinstance(texts, str):
         raise UsageError(f"texts is the string {texts[:40]!r}, and must be a list of strings")
     try:
-        "".join(texts).encode()
+        for block in _blocks(texts):  # not all at once, which would copy every text twice
+            "".join(block).encode()
     except UnicodeEncodeError as error:
         raise DataError(
             f"a text holds half of a surrogate pair ({error.object[error.start]!r}): repair or drop it"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harken.config import DataConfig
-from harken.errors import ConfigError, DataError
+from harken.data.opening import csv_records, texts
+from harken.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +49,13 @@ def text_rows(text: str, delimiter: str, config: DataConfig, require_target: boo
 
 
 def csv_rows(
-    name: str, text: str, delimiter: str, config: DataConfig, require_target: bool, require_key: bool
+    name: str,
+    lines: Iterable[str],
+    size: int,
+    delimiter: str,
+    config: DataConfig,
+    require_target: bool,
+    require_key: bool,
 ) -> Iterator[Row]:
     """CSV with a header; quoted cells may hold delimiters and line ends.
 
@@ -58,30 +63,13 @@ def csv_rows(
         ConfigError: a delimiter that CSV cannot have.
         DataError: columns that are not there, or a quote after which nobody can say where a row begins.
     """
-    if len(delimiter) != 1:
-        raise ConfigError(f"delimiter ({delimiter!r}) must be one character for CSV and TSV files")
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # max_characters is the limit here
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     key: str | None = None
-    while True:
-        first = reader.line_num + 1
-        place = f"line {first}"  # where the row begins; line_num is where it ends
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if header is None or reader.line_num > first or str(error) == "unexpected end of data":
-                raise DataError(  # not for skip_bad_rows: this row may have swallowed any number of good ones
-                    f"{name}, {place}: a quote that is opened in this row is not closed as CSV wants it ({error}); "
-                    "close it, or write a quote that belongs to a text twice, and put that text in quotes"
-                ) from None
-            yield Row(place, problem=f"not valid CSV: {error}")
-            continue
-        if not cells:  # a blank line
-            continue
-        if header is None:
+    for first, cells in csv_records(name, lines, size, delimiter):
+        place = f"line {first}"
+        if isinstance(cells, str):
+            yield Row(place, problem=cells)
+        elif header is None:
             header = [cell.strip() for cell in cells]
             key = _check_columns(name, header, config, require_target, require_key)
         elif len(cells) != len(header):
@@ -139,26 +127,11 @@ def table_rows(
 
     nothing: list[None] = [None] * table.num_rows
     target, key = cells(config.target), cells(key_column)
-    sources = _texts(name, config.source, cells(config.source))
-    targets = nothing if target is None else _texts(name, config.target, target)
+    sources = texts(name, config.source, cells(config.source))
+    targets = nothing if target is None else texts(name, config.target, target)
     keys = nothing if key is None else key.to_pylist()
     for number, row in enumerate(zip(sources, targets, keys, strict=True)):
         yield Row(f"row {number} (counted from 0)", *row)
-
-
-def _texts(name: str, column: str, cells: pa.ChunkedArray) -> list[str | None]:
-    import pyarrow as pa
-
-    categorical = pa.types.is_dictionary(cells.type)
-    kind = cells.type.value_type if categorical else cells.type
-    try:
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-            return cells.to_pylist()  # type: ignore[no-any-return]
-        return (cells.cast(kind) if categorical else cells).cast(pa.large_string()).to_pylist()  # type: ignore[no-any-return]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: column {column!r} holds bytes that are not UTF-8 ({error.reason})") from None
-    except pa.ArrowException:
-        raise DataError(f"{name}: column {column!r} holds {cells.type}, which is not text") from None
 
 
 def _check_columns(

@@ -9,21 +9,15 @@ Null reads as nothing: an answer that is empty makes a bad row, an input may be 
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harken.config import DataConfig
+from harken.data.opening import CSV_DELIMITERS, arrow_table, as_delimiter, read_lines, read_parquet, read_text, suffix
 from harken.data.rows import Row, csv_rows, is_empty, json_rows, table_rows, text_rows
-from harken.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_CSV_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+from harken.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -74,18 +68,17 @@ def read_pairs(
 
 def _rows(name: str, source: object, config: DataConfig, require_target: bool, require_key: bool) -> Iterator[Row]:
     if not isinstance(source, str | Path):
-        return table_rows(name, _table(source), config, require_target, require_key)
+        return table_rows(name, arrow_table(source), config, require_target, require_key)
     path = Path(source)
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    kind = suffixes[-1] if suffixes else ""
+    kind = suffix(path)
     if kind == ".parquet":
-        return table_rows(name, _parquet(path), config, require_target, require_key)
-    text = _text(path)
-    if kind in _CSV_DELIMITERS:
-        return csv_rows(name, text, _delimiter(config, _CSV_DELIMITERS[kind]), config, require_target, require_key)
+        return table_rows(name, read_parquet(path)[0], config, require_target, require_key)
+    if kind in CSV_DELIMITERS:
+        delimiter = as_delimiter(config.delimiter, CSV_DELIMITERS[kind])
+        return csv_rows(name, *read_lines(path), delimiter, config, require_target, require_key)
     if kind in (".jsonl", ".ndjson"):
-        return json_rows(name, text, config, require_target, require_key)
-    return text_rows(text, _delimiter(config, "\t"), config, require_target)
+        return json_rows(name, read_text(path), config, require_target, require_key)
+    return text_rows(read_text(path), as_delimiter(config.delimiter, "\t"), config, require_target)
 
 
 def _collect(name: str, stream: Iterator[Row], config: DataConfig, require_target: bool) -> Pairs:
@@ -126,69 +119,3 @@ def _problem(row: Row, source: str, target: str, config: DataConfig, require_tar
         except UnicodeEncodeError:
             return f"the {side} holds half of a surrogate pair, which is no character"
     return None
-
-
-# Files
-
-
-def _content(path: Path) -> bytes:
-    """A file's bytes, unzipped."""
-    if not path.exists():
-        raise DataError(f"{path} does not exist: check the name and the folder")
-    if path.is_dir():
-        raise DataError(f"{path} is a folder: name a file in it")
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise DataError(f"{path} is a damaged gzip file: fetch or pack it again") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _text(path: Path) -> str:
-    content = _content(path)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path} is UTF-16: save it as UTF-8")
-    if b"\0" in content:
-        raise DataError(f"{path} is a binary file: give text lines, CSV, TSV, JSON Lines or Parquet")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
-        raise DataError(
-            f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8; convert the file, as with iconv -f latin1 -t utf-8"
-        ) from None
-
-
-def _delimiter(config: DataConfig, default: str) -> str:
-    return (config.delimiter or default).replace("\\t", "\t")  # as shells hand over --delimiter '\t'
-
-
-def _table(source: object) -> pa.Table:
-    import pyarrow as pa
-
-    is_table = hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__")
-    if not is_table and not isinstance(source, Mapping):
-        raise UsageError(
-            f"a {type(source).__name__} is neither a path nor a table: give a file, a data frame or a dict of columns"
-        )
-    try:
-        return pa.table(source if is_table else dict(source))  # type: ignore[call-overload]
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"the table cannot be read: {_one_line(error)}") from None
-
-
-def _parquet(path: Path) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    content = _content(path)
-    try:
-        return pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:  # OSError: pages that do not unpack
-        raise DataError(f"{path} is damaged or not a Parquet file: {_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -1,0 +1,144 @@
+"""NumPy's .npz: arrays of inputs and labels in one file."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from harken.config import ExamplesConfig
+from harken.data.columns import Table
+from harken.data.opening import one_line, read_bytes
+from harken.data.ragged import Ragged
+from harken.errors import DataError, ShapeError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_INPUTS, _LABELS = ("X", "x"), ("y", "labels", "label")
+
+
+def read_npz(path: Path, config: ExamplesConfig) -> Table:
+    """Arrays of a .npz file; pickled objects are never loaded.
+
+        X (or x, or --series)     (n, T) or (n, T, D) numbers, cut to ``lengths`` (n,) if there are any; or (n,) texts
+        values and offsets        (N,) or (N, D) numbers and (n + 1,), for series of unequal lengths: row i is
+                                  values[offsets[i]:offsets[i + 1]]
+        y (or labels, --label)    (n,) labels, or (n, k) for k values, for 0 and 1 of k labels, or for a tag a step
+        --weight, --key           (n,)
+
+    Raises:
+        DataError: arrays that are not there, hold objects or do not fit together.
+    """
+    import pyarrow as pa
+
+    name = str(path)
+    arrays = _arrays(name, path, config)
+    whole = config.input == "ids"
+    chosen = config.series or tuple(column for column in (config.text, config.vectors) if column)
+    if not chosen and {"values", "offsets"} <= arrays.keys():
+        column = _cut(name, arrays["values"], arrays["offsets"], whole)
+    else:
+        called = _choose(name, arrays, chosen)
+        column = _column(name, called, arrays[called], arrays.get("lengths"), whole)
+    if len(column) == 0:
+        raise DataError(f"{name} is empty: it has no rows")
+    columns = {"input": column}
+    labels = {called: called for called in config.label if called in arrays}
+    if not labels and len(config.label) < 2:  # a model knows its labels by the name that another file gave them
+        new = config.label[0] if config.label else "label"
+        labels = dict.fromkeys([called for called in _LABELS if called in arrays][:1], new)
+    others = {called: called for called in (config.weight, config.key) if called is not None}
+    for called, new in (labels | others).items():
+        if called in arrays:
+            columns[new] = _listed(name, arrays[called], called, len(column))
+    kind = "text" if pa.types.is_large_string(column.type) else config.input or "series"
+    rows = np.arange(len(column))
+    return Table(name, pa.table(columns), tuple(columns), rows, fixed=kind, labels=tuple(labels.values()))
+
+
+def _arrays(name: str, path: Path, config: ExamplesConfig) -> dict[str, np.ndarray]:
+    """The arrays that could matter."""
+    options = [name for name in (config.text, config.vectors, config.weight, config.key) if name is not None]
+    wanted = {*options, *config.series, *config.label, *_INPUTS, *_LABELS, "values", "offsets", "lengths"}
+    arrays = {}
+    content = read_bytes(path)
+    try:
+        file = np.load(io.BytesIO(content), allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one bare array: save it with numpy.savez")
+        for called in wanted & set(file.files):
+            arrays[called] = file[called]
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError) as error:
+        if "Object arrays" in str(error):
+            raise DataError(
+                f"{path}: array {called!r} holds Python objects, which are never loaded from files: save series of "
+                "unequal lengths as two arrays, values and offsets, and labels as numbers or texts"
+            ) from None
+        raise DataError(f"{path} is damaged or not an .npz file: {one_line(error)}") from None
+    return arrays
+
+
+def _choose(name: str, arrays: dict[str, np.ndarray], chosen: tuple[str, ...]) -> str:
+    """The array of inputs."""
+    if len(chosen) > 1:  # the columns of another file in wide form, which a model was trained on
+        chosen = ()
+    called = next((called for called in chosen or _INPUTS if called in arrays), None)
+    if called is None:
+        missing = " or ".join(map(repr, chosen or _INPUTS)) + ("" if chosen else ", nor values and offsets")
+        raise DataError(f"{name} has no array {missing}: --series names the one that holds the rows")
+    return called
+
+
+def _column(name: str, called: str, array: np.ndarray, lengths: np.ndarray | None, whole: bool) -> pa.Array:
+    """One array of inputs as a column."""
+    import pyarrow as pa
+
+    if array.dtype.kind in "SU" and array.ndim == 1:
+        return pa.array(array.astype(str).tolist(), pa.large_string())
+    if array.dtype.kind not in "iufb" or array.ndim not in (2, 3):
+        raise DataError(
+            f"{name}: array {called!r} is {array.dtype} {array.shape}, and must be numbers (rows, steps) or "
+            "(rows, steps, channels), or texts (rows,)"
+        )
+    n, size = array.shape[:2]
+    sizes = np.full(n, size) if lengths is None else lengths
+    if sizes.shape != (n,) or sizes.dtype.kind not in "iu" or (n and not 0 <= sizes.min() <= sizes.max() <= size):
+        raise DataError(f"{name}: lengths must be {n} whole numbers from 0 to {size}, the steps of {called!r}")
+    flat = array.reshape(n * size, *array.shape[2:]) if lengths is None else array[np.arange(size) < sizes[:, None]]
+    return _ragged(flat, np.concatenate([[0], np.cumsum(sizes)]), whole)
+
+
+def _cut(name: str, values: np.ndarray, offsets: np.ndarray, whole: bool) -> pa.Array:
+    if values.dtype.kind not in "iufb" or values.ndim not in (1, 2) or offsets.dtype.kind not in "iu":
+        raise DataError(
+            f"{name}: values are {values.dtype} {values.shape} and offsets {offsets.dtype} {offsets.shape}, and must "
+            "be numbers (steps,) or (steps, channels), and whole numbers (rows + 1,)"
+        )
+    try:
+        return _ragged(values, offsets, whole)
+    except ShapeError as error:
+        raise DataError(f"{name}: {error}") from None
+
+
+def _ragged(values: np.ndarray, offsets: np.ndarray, whole: bool) -> pa.Array:
+    kind = np.int64 if whole and values.dtype.kind in "iub" else np.float32
+    steps = torch.from_numpy(np.require(values, kind, ["C", "W"]))
+    return Ragged(steps, torch.from_numpy(offsets.astype(np.int64))).to_arrow()
+
+
+def _listed(name: str, array: np.ndarray, called: str, rows: int) -> pa.Array:
+    """Labels, weights or keys: (n,), or (n, k) as lists of k."""
+    import pyarrow as pa
+
+    if array.ndim not in (1, 2) or len(array) != rows:
+        raise DataError(
+            f"{name}: array {called!r} is {array.shape}, and must have {rows} rows, as many as the input has"
+        )
+    flat = pa.array(array.reshape(-1).tolist())
+    return flat if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, array.shape[1])

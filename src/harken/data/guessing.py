@@ -1,0 +1,260 @@
+"""Which of a table's columns are the input and the label, told from their names and contents."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harken.config import ExamplesConfig, InputKind
+from harken.data.columns import Table, holds_numbers, is_list, is_number, is_text, joined
+from harken.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LABELS = (("label", "labels", "class", "target"), ("y",), ("stars", "category", "sentiment", "tag", "tags"))
+"""A column called so is the answer; a later group counts only where an earlier one has none."""
+_TEXTS = ("text", "sentence", "review", "document")
+_INDEX = ("", "id", "index", "unnamed: 0")  # numbers that count rows
+_OF_TEXTS = ("text", "sentences", "words")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_SAMPLE = 2000  # rows that a guess is made from
+_VECTOR = 32  # as wide as this, a list of lists is vectors of a document, else channels of a series
+
+
+class Guess:
+    """The columns of one table that the user has not spoken for, and what they could be."""
+
+    def __init__(self, table: Table, config: ExamplesConfig, task: str | None) -> None:
+        self.table = table
+        self.config = config
+        self.task = task
+
+    @cached_property
+    def free(self) -> dict[str, pa.ChunkedArray]:
+        """Name → column, of those that could be anything."""
+        config = self.config
+        spoken = {config.text, config.vectors, config.words, config.weight, config.id, config.time, config.key}
+        spoken |= {*config.series, *config.label}
+        columns = {}
+        for position, name in enumerate(map(str, self.table.columns.column_names)):
+            index = name.startswith("__index_level_")  # of a pandas frame
+            if name not in spoken and self.table.there.count(name) == 1 and not index:
+                with contextlib.suppress(DataError):  # of a type that is no input and no label
+                    columns[name] = self.table.plain(position)
+        return columns
+
+    # Labels
+
+    def named_labels(self, require_labels: bool) -> tuple[str, ...]:
+        """The label, if a column is called as labels are."""
+        for group in _LABELS:
+            found = [name for name in self.free if name.lower() in group]
+            if len(found) == 1 and group == ("y",) and self._is_channel(found[0]):
+                continue
+            if len(found) > 1 and require_labels:
+                raise self._doubt("the label", found, "label")
+            if len(found) == 1:
+                return (found[0],)
+        return ()
+
+    def _is_channel(self, name: str) -> bool:
+        """Whether a column called y goes with another called x."""
+        pair = [column for called, column in self.free.items() if called == name or called.lower() == "x"]
+        return len(pair) == 2 and (all(map(self._holds_numbers, pair)) or all(is_list(c.type) for c in pair))
+
+    def _holds_numbers(self, column: pa.ChunkedArray) -> bool:
+        return holds_numbers(column, self.table.written, mostly=True)
+
+    def other_labels(self, columns: Mapping[str, Any], require_labels: bool) -> tuple[str, ...]:
+        """The label, if only one column that is not input can be it."""
+        spoken = {name for value in columns.values() for name in ((value,) if isinstance(value, str) else value)}
+        others = {name: column for name, column in self.free.items() if name not in spoken}
+        lists = [name for name, column in others.items() if is_list(column.type)]
+        scalars = [name for name in others if name not in lists]
+        tags = self.task == "tag" or self.config.words is not None or "words" in columns
+        candidates = (lists if tags else []) or [name for name in scalars if _has_few_values(others[name])] or scalars
+        if len(candidates) == 1:
+            return (candidates[0],)
+        if not require_labels:
+            return ()
+        if candidates:
+            raise self._doubt("the label", candidates, "label")
+        raise DataError(
+            f"{self.table.name} has no column that could be the label, only {listed(self.table.there)}: "
+            "name it with --label"
+        )
+
+    # Inputs
+
+    def named_input(self) -> tuple[InputKind, dict[str, Any], str] | None:
+        """The kind of the input that the user named, and how it is found."""
+        config, kind = self.config, self.config.input
+        if config.text is not None:
+            column = self.table.column(config.text, "text")
+            told: InputKind = "words" if self.task == "tag" else "sentences" if is_list(column.type) else "text"
+            self._check(kind, ("text", "sentences", "words"), "text")
+            return kind or told, {}, f"column {config.text!r}"
+        if config.words is not None:
+            self._check(kind, ("words", "sentences"), "words")
+            return kind or "words", {}, f"column {config.words!r}"
+        if config.vectors is not None:
+            self._check(kind, ("vectors", "series"), "vectors")
+            return kind or "vectors", {}, f"column {config.vectors!r}"
+        if config.series:
+            self._check(kind, ("series", "vectors", "ids"), "series")
+            return kind or "series", {}, self._shape(config.series)
+        return None
+
+    def _check(self, kind: InputKind | None, possible: Sequence[InputKind], option: str) -> None:
+        if kind is not None and kind not in possible:
+            raise DataError(
+                f"input ({kind!r}) cannot be read from the column that --{option} names: "
+                f"that is {', '.join(possible[:-1])} or {possible[-1]}"
+            )
+
+    def input(self, labels: Sequence[str]) -> tuple[InputKind, dict[str, Any], str]:
+        """The kind and the columns of the input, and how it is found."""
+        rest = {name: column for name, column in self.free.items() if name not in labels}
+        numbers = [name for name, column in rest.items() if self._holds_numbers(column)]
+        if self.config.id is not None:
+            if not numbers:
+                raise DataError(f"{self.table.name} has no columns of numbers beside the id: --series names the values")
+            how = f"{self._shape(numbers)} of rows with one {self.config.id!r} (long form)"
+            return self.config.input or "series", {"series": tuple(numbers)}, how
+        wanted = self.config.input
+        lists = {name: kind for name, column in rest.items() if (kind := self._kind_of_list(column)) is not None}
+        steps = self._columns_of_steps(rest)
+        texts = self._texts(
+            {name: rest[name] for name in rest if name not in {*lists, *steps}}, bool(lists) or len(numbers) > 1
+        )
+        if wanted in _OF_TEXTS:
+            lists = {name: kind for name, kind in lists.items() if kind in _OF_TEXTS}
+        elif wanted is not None:
+            lists, texts = {name: kind for name, kind in lists.items() if kind not in _OF_TEXTS}, []
+        if len(lists) > 1 and set(lists.values()) == {"series"} and not texts:
+            return "series", {"series": tuple(lists)}, f"the columns {listed(lists)} as channels"
+        if len(lists) + len(texts) > 1:
+            raise self._doubt("the input", [*lists, *texts], "text" if texts else _option(next(iter(lists.values()))))
+        if lists:
+            name, kind = next(iter(lists.items()))
+            option = _option(wanted or kind)
+            return wanted or kind, {option: (name,) if option == "series" else name}, f"column {name!r}"
+        if texts:
+            kind = wanted or ("words" if self.task == "tag" else "text")
+            return kind, {"words" if kind == "words" else "text": texts[0]}, f"column {texts[0]!r}"
+        return self._series([name for name in numbers if name not in steps], steps)
+
+    def _columns_of_steps(self, rest: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:
+        """The columns id and time, if that is what they are called and ids come again."""
+        found = [next((name for name in rest if name.lower() == called), None) for called in ("id", "time")]
+        names = tuple(name for name in found if name is not None)
+        return names if len(names) == 2 and len(rest[names[0]].unique()) < len(self.table) else ()
+
+    def _series(self, numbers: Sequence[str], steps: Sequence[str]) -> tuple[InputKind, dict[str, Any], str]:
+        """Numbers of a table in long form if there are columns of steps, else in wide form."""
+        if steps and numbers:
+            id, time = steps
+            how = f"{self._shape(numbers)} of rows with one {id!r} (long form)"
+            return "series", {"series": tuple(numbers), "id": id, "time": time}, how
+        values = tuple(name for name in numbers if name.lower() not in _INDEX)
+        if len(values) < 2 or self.config.input in _OF_TEXTS:
+            raise DataError(
+                f"{self.table.name} has no column that could be the input, only {listed(self.table.there)}: "
+                "name it with --text, --series, --vectors or --words"
+            )
+        return self.config.input or "series", {"series": values}, f"{self._shape(values)}, a step each (wide form)"
+
+    def _shape(self, names: Sequence[str]) -> str:
+        if len(names) == 1:
+            return f"column {names[0]!r}"
+        if len(names) > 4:
+            return f"{len(names)} columns from {names[0]!r} to {names[-1]!r}"
+        return f"columns {listed(names)}"
+
+    def _kind_of_list(self, column: pa.ChunkedArray) -> InputKind | None:
+        """What a column of lists holds; None for other columns."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        cells = sample(column)
+        if is_text(column.type):
+            spelled = [cell for cell in cells if cell]
+            if not spelled or not all(cell.strip()[:1] == "[" and cell.strip()[-1:] == "]" for cell in spelled):
+                return None
+            return "series" if any(set(cell) & set(".-") for cell in spelled) else "ids"
+        if not is_list(column.type):
+            return None
+        inner = column.type.value_type
+        if is_list(inner):
+            width = max((len(step) for row in cells for step in row or [] if step), default=0)
+            return "vectors" if width >= _VECTOR else "series"
+        if is_text(inner):
+            words = [word for row in cells for word in row or [] if word]
+            spaced = sum(" " in word for word in words)
+            return "words" if self.task == "tag" or 2 * spaced < len(words) else "sentences"
+        if not is_number(inner):
+            return None
+        natural = pa.types.is_integer(inner) and (pc.min(joined(column).flatten()).as_py() or 0) >= 0
+        return "ids" if natural else "series"
+
+    def _texts(self, columns: Mapping[str, pa.ChunkedArray], beside_series: bool) -> list[str]:
+        """The columns of text that could be the input: one, several that are alike, or none."""
+        facts = {}
+        for name, column in columns.items():
+            cells = [cell for cell in sample(column) if cell and cell.strip()] if is_text(column.type) else []
+            if cells and not _DATE.match(cells[0]) and not self._holds_numbers(column):
+                words = sum(len(cell.split()) for cell in cells) / len(cells)
+                distinct = len(set(cells)) / len(cells) >= 0.3
+                facts[name] = (distinct or words >= 5, words, sum(map(len, cells)) / len(cells))
+        texts = [name for name, (is_one, _, _) in facts.items() if is_one]
+        if not texts and len(facts) == 1:
+            texts = list(facts)
+        if beside_series:  # single words name its rows or their classes
+            texts = [name for name in texts if facts[name][1] >= 2]
+        if any(facts[name][1] >= 2 for name in texts):  # beside sentences, names and hashes are none
+            texts = [name for name in texts if facts[name][1] >= 2]
+        called = [name for name in texts if name.lower() in _TEXTS]
+        if len(called) == 1:
+            return called
+        texts = sorted(texts, key=lambda name: -facts[name][2])
+        return texts[:1] if len(texts) > 1 and facts[texts[0]][2] >= 4 * facts[texts[1]][2] else texts
+
+    def _doubt(self, what: str, candidates: Sequence[str], option: str) -> DataError:
+        near = f"--{option} {candidates[0]}"
+        return DataError(
+            f"{self.table.name}: {what} could be each of the columns {listed(candidates)}: choose one, as with {near}"
+        )
+
+
+def sample(column: pa.ChunkedArray) -> list[Any]:
+    """Some cells, from the first to the last."""
+    if len(column) <= _SAMPLE:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    return column.take(np.linspace(0, len(column) - 1, _SAMPLE).astype(np.int64)).to_pylist()  # type: ignore[no-any-return]
+
+
+def _has_few_values(column: pa.ChunkedArray) -> bool:
+    """So few that they could be classes."""
+    import pyarrow as pa
+
+    if not (is_text(column.type) or is_number(column.type) or pa.types.is_boolean(column.type)):
+        return False
+    return 2 * len(column.unique()) <= max(4, len(column))
+
+
+def _option(kind: InputKind) -> str:
+    """The option that names a column of this kind."""
+    options = {"ids": "series", "sentences": "text"}
+    return options.get(kind, kind)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of columns for a message."""
+    names = list(names)
+    return ", ".join(map(repr, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -1,0 +1,206 @@
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from harken.config import ExamplesConfig
+from harken.data.kinds import choose_columns, infer_task, told_task
+from harken.data.tables import read_table
+from harken.errors import DataError
+
+N = 40
+TEXT = [f"row {n} was quite good, I would say" for n in range(N)]
+TITLES = [text[:9] for text in TEXT]
+OTHER = [text[::-1] for text in TEXT]
+SHORT = [f"w{n}" for n in range(N)]
+CLASS = ["a", "b"] * (N // 2)
+NUMBER = list(range(N))
+VALUE = [n * 1.7 for n in range(N)]
+SERIES = [[0.5 * n, 1.0] for n in range(N)]
+IDS = [[n, 1] for n in range(N)]
+CHANNELS = [[[0.5, 1.0], [2.0, n]] for n in range(N)]
+VECTORS = [[[0.5] * 40, [2.0] * 40] for _ in range(N)]
+WORDS = [["the", "cat", "sat"]] * N
+TAGS = [["D", "N", "V"]] * N
+SENTENCES = [["the cat sat.", "it was a cat."]] * N
+DATES = [f"2020-01-{n % 28 + 1:02}" for n in range(N)]
+
+TOLD = [  # columns, kind, the options that name the input, labels, task
+    ({"text": TEXT, "label": CLASS}, "text", {"text": "text"}, ("label",), "classify"),
+    ({"review": TEXT, "stars": NUMBER}, "text", {"text": "review"}, ("stars",), "regress"),
+    ({"id": NUMBER, "body": TEXT, "date": DATES, "kind": CLASS}, "text", {"text": "body"}, ("kind",), "classify"),
+    ({"name": SHORT, "country": CLASS}, "text", {"text": "name"}, ("country",), "classify"),
+    ({"title": SHORT, "body": TEXT, "Category": CLASS}, "text", {"text": "body"}, ("Category",), "classify"),
+    ({"title": TITLES, "html": [t * 9 for t in TEXT], "y": CLASS}, "text", {"text": "html"}, ("y",), "classify"),
+    ({"text": TEXT, "other": OTHER, "class": CLASS}, "text", {"text": "text"}, ("class",), "classify"),
+    ({"text": TEXT, "price": VALUE}, "text", {"text": "text"}, ("price",), "regress"),
+    ({"text": CLASS, "label": CLASS[::-1]}, "text", {"text": "text"}, ("label",), "classify"),
+    ({"events": IDS, "label": CLASS}, "ids", {"series": ("events",)}, ("label",), "classify"),
+    ({"steps": SERIES, "y": VALUE}, "series", {"series": ("steps",)}, ("y",), "regress"),
+    ({"x": SERIES, "y": CLASS}, "series", {"series": ("x",)}, ("y",), "classify"),
+    ({"x": SERIES, "y": SERIES, "who": CLASS}, "series", {"series": ("x", "y")}, ("who",), "classify"),
+    ({"s": [[-n, 3] for n in range(N)], "label": CLASS}, "series", {"series": ("s",)}, ("label",), "classify"),
+    ({"s": CHANNELS, "label": CLASS}, "series", {"series": ("s",)}, ("label",), "classify"),
+    ({"chunks": VECTORS, "label": CLASS}, "vectors", {"vectors": "chunks"}, ("label",), "classify"),
+    ({"tokens": WORDS, "tags": TAGS}, "words", {"words": "tokens"}, ("tags",), "tag"),
+    ({"tokens": WORDS, "labels": [["x"], []] * (N // 2)}, "words", {"words": "tokens"}, ("labels",), "classify"),
+    ({"tokens": WORDS, "label": CLASS}, "words", {"words": "tokens"}, ("label",), "classify"),
+    ({"doc": SENTENCES, "label": CLASS}, "sentences", {"text": "doc"}, ("label",), "classify"),
+    ({"id": [n // 4 for n in range(N)], "time": NUMBER, "v": VALUE, "label": [str(n // 8) for n in range(N)]},
+     "series", {"series": ("v",), "id": "id", "time": "time"}, ("label",), "classify"),
+    ({"id": NUMBER, "a": VALUE, "b": VALUE, "who": CLASS}, "series", {"series": ("a", "b")}, ("who",), "classify"),
+    ({"x": VALUE, "y": VALUE, "who": CLASS}, "series", {"series": ("x", "y")}, ("who",), "classify"),
+]  # fmt: skip
+
+
+def chosen(source, task=None, require_labels=True, **options):
+    config = ExamplesConfig(**options)
+    table = read_table(source, config)
+    return table, choose_columns(table, config, task, require_labels=require_labels)
+
+
+@pytest.mark.parametrize("make", [dict, pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(("columns", "kind", "named", "labels", "task"), TOLD)
+def test_kind_columns_and_task_are_told_from_columns(columns, kind, named, labels, task, make):
+    if make is pd.DataFrame and kind in ("series", "vectors") and isinstance(next(iter(columns.values()))[0], list):
+        columns = {name: list(cells) for name, cells in columns.items()}
+    table, choice = chosen(make(columns))
+    found = choice.config.model_dump(exclude_defaults=True)
+    assert found == {"input": kind, "label": labels, **named}
+    assert told_task(table, choice.config, choice.config.label) == task
+    assert choice.described[0].startswith(f"input: {kind}, ")
+    assert choice.described[1] == f"label: column {labels[0]!r}"
+    assert infer_task(make(columns), {}) == task
+    again = choose_columns(table, choice.config, None)
+    assert again.config == choice.config, "what was told is told again"
+
+
+FLAT = [case for case in TOLD if not any(isinstance(cells[0], list) for cells in case[0].values())]
+
+
+@pytest.mark.parametrize(("columns", "kind", "named", "labels", "task"), FLAT)
+def test_the_same_from_a_file_where_everything_is_written(columns, kind, named, labels, task, tmp_path):
+    pd.DataFrame(columns).to_csv(tmp_path / "a.csv", index=False)
+    table, choice = chosen(tmp_path / "a.csv")
+    assert choice.config.model_dump(exclude_defaults=True) == {"input": kind, "label": labels, **named}
+    assert told_task(table, choice.config, choice.config.label) == task
+
+
+def test_columns_that_are_not_used_are_named():
+    _, choice = chosen({"id": NUMBER, "text": TEXT, "when": [datetime.date(2020, 1, 1)] * N, "label": CLASS})
+    assert choice.described == ("input: text, column 'text'", "label: column 'label'", "not used: columns 'id', 'when'")
+
+
+DOUBTS = [
+    ({"a": TEXT, "b": OTHER, "label": CLASS}, "the input could be each of .*'a', 'b'.* --text a"),
+    ({"text": TEXT, "v": SERIES, "label": CLASS}, "the input could be each of the columns 'v', 'text'"),
+    ({"p": WORDS, "q": TAGS}, "the input could be each of the columns 'p', 'q': choose one, as with --words p"),
+    ({"text": TEXT, "label": CLASS, "class": CLASS}, "the label could be each of the columns 'label', 'class'"),
+    ({"text": TEXT, "p": CLASS, "q": CLASS}, "the label could be each of the columns 'p', 'q': .* --label p"),
+    ({"text": TEXT}, "no column that could be the label, only 'text': name it with --label"),
+    ({"a": VALUE, "b": VALUE, "c": VALUE}, "no column that could be the label"),
+    ({"n": NUMBER, "label": CLASS}, "no column that could be the input, only 'n', 'label': name it with --text, --ser"),
+    ({"day": DATES, "label": CLASS}, "no column that could be the input"),
+]
+
+
+@pytest.mark.parametrize(("columns", "complaint"), DOUBTS)
+def test_what_is_in_doubt_is_asked_for(columns, complaint):
+    with pytest.raises(DataError, match=complaint):
+        chosen(columns)
+
+
+def test_without_labels_none_are_asked_for():
+    for columns in (
+        {"text": TEXT},
+        {"text": TEXT, "p": CLASS, "q": CLASS},
+        {"text": TEXT, "label": CLASS, "class": CLASS},
+    ):
+        _, choice = chosen(columns, require_labels=False)
+        assert (choice.config.text, choice.config.label) == ("text", ())
+
+
+def test_what_the_user_says_stays():
+    columns = {"text": NUMBER, "q": CLASS, "p": CLASS, "steps": IDS}
+    _, choice = chosen(columns, text="text", label="p")
+    assert (choice.config.input, choice.config.text, choice.config.label) == ("text", "text", ("p",))
+    assert chosen(columns, series="steps", label="p")[1].config.input == "series"
+    assert chosen(columns, series="steps", label="p", input="ids")[1].config.input == "ids"
+    assert chosen(columns, vectors="steps", label="p")[1].config.input == "vectors"
+    assert chosen({"text": TEXT, "label": CLASS}, input="sentences")[1].config.text == "text"
+    assert chosen({"text": TEXT, "label": TEXT}, "tag")[1].config.words == "text"
+    assert chosen({"t": TEXT, "v": SERIES, "label": CLASS}, input="series")[1].config.series == ("v",)
+    assert chosen({"t": TEXT, "v": SERIES, "label": CLASS}, input="text")[1].config.text == "t"
+    assert chosen({"who": CLASS, "n": NUMBER, "v": VALUE, "label": CLASS}, id="who")[1].config.series == ("n", "v")
+    with pytest.raises(DataError, match=r"input \('series'\) cannot be read from the column that --text names"):
+        chosen(columns, text="text", label="p", input="series")
+    with pytest.raises(DataError, match="no columns of numbers beside the id"):
+        chosen({"who": CLASS, "label": CLASS}, id="who")
+
+
+def test_a_series_keeps_its_columns_with_bad_cells(tmp_path):
+    cells = [["1", "2", "x"], ["3", "", "y"], ["?", "5", "x"], ["6", "7", "y"]]
+    pd.DataFrame(cells, columns=["a", "b", "label"]).to_csv(tmp_path / "a.csv", index=False)
+    assert chosen(tmp_path / "a.csv")[1].config.series == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        ([0.5, 1.5] * 20, "classify"),
+        ([n / 2 for n in range(10)] * 4, "classify"),
+        (VALUE, "regress"),
+        ([n % 20 for n in range(N)], "classify"),
+        ([n % 2 for n in range(N)], "classify"),
+        (["1.50", "x"] * 20, "classify"),
+        ([[1.5, 2.5]] * N, "regress"),
+        ([[1, 2]] * N, "classify"),
+        ([None] * 3 + VALUE[3:], "regress"),
+    ],
+)
+def test_the_task_is_told_from_labels(labels, task):
+    assert infer_task({"text": TEXT, "label": labels}, {}) == task
+
+
+def test_several_labels_are_values_if_all_are():
+    columns = {"text": TEXT, "p": VALUE, "q": VALUE, "r": CLASS}
+    assert infer_task(columns, {"label": ("p", "q")}) == "regress"
+    assert infer_task(columns, {"label": ("p", "r")}) == "classify"
+    assert infer_task(columns, {"label": "p", "label_delimiter": "|"}) == "classify"
+
+
+def test_the_task_is_told_from_options_and_files(tmp_path):
+    pairs = tmp_path / "a.csv"
+    pairs.write_text("source,target,label\na b,b a,x\nc d,d c,y\n")
+    lines = tmp_path / "a.txt"
+    lines.write_text("good film\tx\nbad film\ty\n")
+    assert infer_task(pairs, {}) == infer_task(lines, {}) == infer_task(str(lines), {"epochs": 3}) == "seq2seq"
+    assert infer_task(tmp_path / "missing.csv", {"source": "a"}) == "seq2seq"
+    assert infer_task(pairs, {"text": "source", "label": "label"}) == "classify"
+    assert infer_task(lines, {"text": "1", "label": "2"}) == "classify"
+    conll = tmp_path / "a.conll"
+    conll.write_text("EU X\nno Y\n")
+    assert infer_task(conll, {}) == "tag"
+    series = tmp_path / "a.ts"
+    series.write_text("@targetlabel true\n@data\n1,2:1\n3,4:2\n")
+    assert infer_task(series, {}) == "regress"
+    series.write_text("@classLabel true 1 2\n@data\n1,2:1\n3,4:2\n")
+    assert infer_task(series, {}) == "classify"
+    with pytest.raises(DataError, match="holds series, and input=text cannot be read from it"):
+        chosen(series, input="text")
+    with pytest.raises(DataError, match="holds words, and input=series cannot be read"):
+        chosen(conll, input="series")
+
+
+def test_columns_of_formats_that_have_none_are_not_filled_in(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, X=np.ones((4, 3)), y=[1, 2, 1, 2])
+    _, choice = chosen(path)
+    assert choice.config == ExamplesConfig(input="series")
+    assert choice.described == ("input: series", "label: 'label', as the file has it")
+    conll = tmp_path / "a.conll"
+    conll.write_text("EU X\nno Y\n")
+    _, choice = chosen(conll)
+    assert choice.config == ExamplesConfig(input="words", words="1", label="2")
