@@ -251,10 +251,10 @@ def test_token_loss_is_the_sum_over_real_targets() -> None:
     ],
 )
 def test_options_that_contradict_each_other(options: dict[str, object], said: str) -> None:
-    from harken.config import RunConfig
+    from harken.config import Seq2SeqRun
 
     with pytest.raises(ConfigError, match=said):
-        RunConfig().override(**options)
+        Seq2SeqRun().override(**options)
 
 
 def test_dropout_acts_in_training_and_is_reproducible() -> None:

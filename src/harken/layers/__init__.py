@@ -13,8 +13,24 @@ from harken.layers.attention import (
     build_attention,
     masked_softmax,
 )
+from harken.layers.convolution import MaskedConv1d, masked_conv1d
 from harken.layers.masks import mask_from_lengths, reverse_rows
+from harken.layers.pooling import (
+    AttentionPooling,
+    LastPooling,
+    Pooled,
+    Pooling,
+    QueryPooling,
+    SelfAttentionPooling,
+    StepPooling,
+    build_pooling,
+    final_vector,
+    max_steps,
+    mean_steps,
+    sum_steps,
+)
 from harken.layers.recurrent import Recurrent, RecurrentOutput
+from harken.layers.regularization import drop_words, dropout, locked_dropout
 from harken.layers.state import GRUState, LSTMState
 from harken.layers.stepper import Stepper
 
@@ -22,17 +38,34 @@ __all__ = [
     "AdditiveAttention",
     "Attended",
     "AttentionLayer",
+    "AttentionPooling",
     "DotAttention",
     "GRUState",
     "GeneralAttention",
     "LSTMState",
+    "LastPooling",
+    "MaskedConv1d",
     "MultiHeadAttention",
+    "Pooled",
+    "Pooling",
+    "QueryPooling",
     "Recurrent",
     "RecurrentOutput",
+    "SelfAttentionPooling",
+    "StepPooling",
     "Stepper",
     "attend",
     "build_attention",
+    "build_pooling",
+    "drop_words",
+    "dropout",
+    "final_vector",
+    "locked_dropout",
     "mask_from_lengths",
+    "masked_conv1d",
     "masked_softmax",
+    "max_steps",
+    "mean_steps",
     "reverse_rows",
+    "sum_steps",
 ]

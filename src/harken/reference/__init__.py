@@ -6,6 +6,8 @@ Read in this order, it is a network that attends, from the ground up:
     dense.py         a layer is parameters + forward + backward; embedding, affine
     recurrent.py     one LSTM step, then an LSTM over rows of unequal length
     attention.py     weights, weighted sum, attention, attention over time
+    convolution.py   every step mixed with its neighbours
+    pooling.py       all steps of a row → one vector: sum, mean, maximum, attention with a learnt question
     loss.py          softmax and cross-entropy over the real targets
     seq2seq.py       the layers joined: encoder, decoder, attention, output
     optimization.py  Adam, gradient clipping
@@ -25,6 +27,7 @@ from harken.reference.attention import (
     TimeAttentionLoop,
     WeightSum,
 )
+from harken.reference.convolution import TimeConvolution
 from harken.reference.dense import Layer, TimeAffine, TimeEmbedding
 from harken.reference.functions import (
     mask_from_lengths,
@@ -34,19 +37,25 @@ from harken.reference.functions import (
 )
 from harken.reference.loss import TimeSoftmaxWithLoss
 from harken.reference.optimization import Adam, clip_gradients
+from harken.reference.pooling import AttentionPooling, MaxPooling, MeanPooling, SumPooling
 from harken.reference.recurrent import LSTMStep, TimeLSTM, lstm_step, lstm_step_backward
 from harken.reference.seq2seq import AttentionSeq2Seq
 
 __all__ = [
     "Adam",
     "Attention",
+    "AttentionPooling",
     "AttentionSeq2Seq",
     "AttentionWeight",
     "LSTMStep",
     "Layer",
+    "MaxPooling",
+    "MeanPooling",
+    "SumPooling",
     "TimeAffine",
     "TimeAttention",
     "TimeAttentionLoop",
+    "TimeConvolution",
     "TimeEmbedding",
     "TimeLSTM",
     "TimeSoftmaxWithLoss",

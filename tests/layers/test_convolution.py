@@ -1,0 +1,118 @@
+"""The masked convolution against the NumPy reference and the contract (design.md section 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from harken import reference
+from harken.errors import ShapeError, UsageError
+from harken.layers.convolution import MaskedConv1d
+from harken.layers.masks import mask_from_lengths
+from harken.testing import check_padding
+
+D, C = 3, 4
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {"activation": "none"},
+    "relu": {},
+    "norm": {"activation": "none", "normalize": True},
+    "norm, relu, wide": {"normalize": True, "kernel_size": 9},
+    "one step": {"kernel_size": 1},
+}
+every_option = pytest.mark.parametrize("name", OPTIONS)
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def build(name: str) -> MaskedConv1d:
+    layer = MaskedConv1d(D, C, **{"kernel_size": 3, **OPTIONS[name]}).double()
+    with torch.no_grad():
+        for k, parameter in enumerate(layer.parameters()):
+            parameter.copy_(random(*parameter.shape, seed=100 + k))
+    return layer
+
+
+@every_option
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@settings(max_examples=3, deadline=None)
+@given(lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4))
+def test_the_contract(name: str, dtype: torch.dtype, lengths: list[int]) -> None:
+    x = random(len(lengths), max(lengths) + 1, D)
+    check_padding(build(name), x, torch.tensor(lengths), dtype=dtype).raise_if_failed()
+
+
+@pytest.mark.parametrize("size", [1, 3, 9])
+def test_it_is_the_reference(size: int) -> None:
+    layer = MaskedConv1d(D, C, size, activation="none").double()
+    nn.init.normal_(layer.bias)
+    lengths = torch.tensor([2, 5, 0, 3])
+    mask = mask_from_lengths(lengths, 5)
+    x, dy = torch.where(mask.unsqueeze(-1), random(4, 5, D), 1e6), random(4, 5, C, seed=1)
+    theirs = reference.TimeConvolution(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+    wanted = {"y": theirs.forward(x.numpy(), mask.numpy()), "x": theirs.backward(dy.numpy())} | theirs.grads
+
+    x.requires_grad_()
+    y = layer(x, lengths)
+    y.backward(dy)
+    found = {"y": y, "x": x.grad, "weight": layer.weight.grad, "bias": layer.bias.grad}
+    for name, array in wanted.items():
+        assert float((found[name].detach() - torch.from_numpy(array)).norm()) < 1e-10, name
+
+
+@every_option
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_nothing_in_nothing_out(name: str, shape: tuple[int, int]) -> None:
+    y = build(name)(random(*shape, D), torch.zeros(shape[0], dtype=torch.int64))
+    assert y.shape == (*shape, C)
+
+
+class Unmasked(MaskedConv1d):
+    """What lies in the padding reaches a row's last steps."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        y = nn.functional.conv1d(x.transpose(1, 2), self.weight, self.bias, padding=1).transpose(1, 2)
+        return y * mask_from_lengths(lengths, x.shape[1]).unsqueeze(-1)
+
+
+class OverTheBatch(MaskedConv1d):
+    """A norm over the batch, as BatchNorm's in training: a row depends on its mates."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        y = super().forward(x, lengths)
+        return (y - y.mean((0, 1))) * mask_from_lengths(lengths, x.shape[1]).unsqueeze(-1)
+
+
+@pytest.mark.parametrize("kind", [Unmasked, OverTheBatch])
+def test_a_planted_fault_is_found(kind: type[MaskedConv1d]) -> None:
+    assert not check_padding(kind(D, C, 3), random(3, 5, D), torch.tensor([2, 5, 3])).passed
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"kernel_size": 4}, "kernel_size (4) must be odd, to have a middle: take 5"),
+        ({"kernel_size": -1}, "kernel_size (-1) must be at least 1"),
+        ({"out_size": 0}, "out_size (0) must be at least 1"),
+        ({"activation": "tanh"}, "activation ('tanh') must be 'relu' or 'none'"),
+    ],
+)
+def test_refused_options(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        MaskedConv1d(**{"in_size": D, "out_size": C, **options})
+    assert text in str(error.value)
+
+
+def test_refused_shapes() -> None:
+    with pytest.raises(ShapeError, match=r"x \(2, 5, 7\) and lengths \(2,\) must be .* in_size \(3\)"):
+        build("relu")(random(2, 5, 7), torch.tensor([1, 2]))
+
+
+def test_what_print_shows() -> None:
+    assert "3, 4, kernel_size=3, activation=relu" in str(build("relu"))

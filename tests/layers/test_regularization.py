@@ -1,0 +1,91 @@
+"""Dropout in its three forms: what is dropped, how often, and never outside training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from harken.errors import UsageError
+from harken.layers.masks import mask_from_lengths
+from harken.layers.regularization import drop_words, dropout, locked_dropout
+
+IDS = torch.full((40, 50), 7)
+LENGTHS = torch.arange(40) % 51
+MASK = mask_from_lengths(LENGTHS, 50)
+CALLS: dict[str, Any] = {
+    "dropout": lambda p, training: dropout(torch.ones(4, 5, 6), p, training),
+    "locked_dropout": lambda p, training: locked_dropout(torch.ones(4, 5, 6), p, training),
+    "drop_words": lambda p, training: drop_words(IDS, MASK, p, training),
+}
+every_form = pytest.mark.parametrize("form", CALLS)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+@every_form
+def test_nothing_is_dropped_outside_training_or_with_p_0(form: str) -> None:
+    whole = IDS if form == "drop_words" else torch.ones(4, 5, 6)
+    before = torch.get_rng_state()
+    for p, training in ((0.9, False), (0.0, True)):
+        assert torch.equal(CALLS[form](p, training), whole)
+    assert torch.equal(torch.get_rng_state(), before)  # and no random number is drawn
+
+
+@every_form
+@pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
+def test_refused_probabilities(form: str, p: float) -> None:
+    with pytest.raises(UsageError, match="must be a probability from 0 up to, not including, 1"):
+        CALLS[form](p, True)
+
+
+@every_form
+def test_the_seed_decides(form: str) -> None:
+    first, second = CALLS[form](0.5, True), CALLS[form](0.5, True)
+    assert not torch.equal(first, second)
+    torch.manual_seed(0)
+    assert torch.equal(CALLS[form](0.5, True), first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.01, 0.3, 0.5, 0.95])
+def test_dropout_keeps_the_mean(p: float, dtype: torch.dtype) -> None:
+    x = torch.ones(100, 1001, dtype=dtype, requires_grad=True)  # no whole number of 64-bit draws
+    y = dropout(x, p, True)
+    y.sum().backward()
+    assert y.dtype == dtype
+    dropped = (y == 0).double()
+    assert abs(float(dropped.mean()) - p) < 4 * (p * (1 - p) / x.numel()) ** 0.5
+    kept = y[y != 0].detach()
+    assert torch.allclose(kept.double(), torch.tensor(1 / (1 - p), dtype=torch.float64), rtol=1e-2)
+    assert torch.equal(x.grad, y.detach())
+    both = float((dropped[:, :-1] * dropped[:, 1:]).mean())  # neighbours share a 64-bit draw, and not their fate
+    assert abs(both - p * p) < 0.01
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (2, 3, 5, 7)])
+def test_dropout_takes_any_shape(shape: tuple[int, ...]) -> None:
+    x = torch.ones(shape)
+    assert dropout(x, 0.5, True).shape == shape
+    assert dropout(x.T if x.dim() == 2 else x, 0.5, True).numel() == x.numel()
+
+
+def test_locked_dropout_takes_a_channel_at_all_steps_of_a_row() -> None:
+    y = locked_dropout(torch.ones(30, 7, 40), 0.3, True)
+    assert torch.equal(y, y[:, :1].expand_as(y))
+    assert abs(float((y == 0).float().mean()) - 0.3) < 0.05
+    assert torch.allclose(y[y != 0], torch.tensor(1 / 0.7))
+    assert not torch.equal(y[0], y[1])
+
+
+def test_drop_words_takes_real_words_only() -> None:
+    ids = drop_words(IDS, MASK, 0.25, True)
+    assert bool((ids[~MASK] == 7).all())
+    assert abs(float((ids[MASK] == 1).float().mean()) - 0.25) < 0.05
+    assert set(ids[MASK].tolist()) == {1, 7}
+    assert set(drop_words(IDS, MASK, 0.25, True, unknown=3)[MASK].tolist()) == {3, 7}
+    assert bool((IDS == 7).all())
