@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from harken import predictor
 from harken.errors import DataError, ShapeError, UsageError
-from harken.estimators import Seq2Seq
+from harken.estimators.seq2seq import Seq2Seq
 from harken.explain import alignment
 from harken.explain.alignment import Attention, attention_of, table
 from harken.models.decoding import Decoded, decode
+from harken.predictor import seq2seq as predictor
 
 SOURCES = ["27 sept 1994", "x", "", "tuesday, 3 may 2001", "1/2/03 ☃"]
 Build = Callable[..., Seq2Seq]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harken.explain.labels import drawable, fonts_for, shortened, visible
+from harken.explain.labels import drawable, fonts_for, running, shortened, visible
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,19 @@ from harken.explain.labels import drawable, fonts_for, shortened, visible
 )
 def test_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (" a\n b\u00a0c\u0301 ", " a\n b\u00a0c\u0301 "),
+        ("می\u200cخواهم 👩\u200d🔬", "می\u200cخواهم 👩\u200d🔬"),
+        ("\x1b[31m\u202eabc\t\r\u2028\x00", "U+001B[31mU+202Eabc⇥\\rU+2028U+0000"),
+        ("", ""),
+    ],
+)
+def test_running(text: str, shown: str) -> None:
+    assert running(text) == shown
 
 
 def test_shortened() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from harken.config import RunConfig
+from harken.config import Seq2SeqRun
 from harken.errors import DataError
 from harken.explain.summary import SAMPLE, Summary, summarise
 from harken.models.seq2seq import Seq2SeqModel
@@ -17,7 +17,7 @@ ROWS, SOURCE, TARGET = (SAMPLE[axis] for axis in "BST")
 
 
 def build(**options: object) -> tuple[Seq2SeqModel, Summary]:
-    config = RunConfig().override(**{"hidden_size": 8, "embedding_size": 6, "num_heads": 2, **options})
+    config = Seq2SeqRun().override(**{"hidden_size": 8, "embedding_size": 6, "num_heads": 2, **options})
     model = Seq2SeqModel(config.model, source_vocabulary=30, target_vocabulary=15)
     return model, summarise(model, config)
 
@@ -78,7 +78,7 @@ def test_the_model_is_left_as_it_was() -> None:
     model, _ = build()
     for training in (True, False):
         model.train(training)
-        summarise(model, RunConfig())
+        summarise(model, Seq2SeqRun())
         assert all(module.training == training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
 

@@ -17,7 +17,7 @@ from harken.config import DataConfig, DecodingConfig
 from harken.data.features import Tokenizer
 from harken.data.texts import check_texts
 from harken.errors import ShapeError, UsageError
-from harken.predictor import Predictor
+from harken.predictor.seq2seq import Predictor
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,15 +182,15 @@ def _aligned(predictor: Predictor, original: str, text: str, ids: list[int], wei
     return Attention(
         source=original,
         target=target.decode(ids),
-        source_tokens=_pieces(reads, text, spans),
+        source_tokens=token_texts(reads, text, spans),
         target_tokens=["\N{REPLACEMENT CHARACTER}" if id == target.unk_id else target.token(id) for id in ids],
         spans=[(start + ignored, end + ignored) for start, end in spans],
         weights=weights,
     )
 
 
-def _pieces(tokenizer: Tokenizer, text: str, spans: list[tuple[int, int]]) -> list[str]:
+def token_texts(tokenizer: Tokenizer, text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
     """Tokens as they stand in the text, known or not; bytes by their token, since several share one character."""
-    if tokenizer.kind in ("character", "word"):
+    if tokenizer.kind in ("character", "word", "wordpunct"):
         return [text[start:end] for start, end in spans]
     return [tokenizer.token(id) for id in tokenizer.encode([text])[0].tolist()]

@@ -1,4 +1,7 @@
-"""A `Summary` as a picture: the source on the left, the target on the right, what joins them in the middle."""
+"""A `Summary` as a picture: the source on the left, the target on the right, what joins them in the middle.
+
+A model without a target is one chain of layers.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from harken.explain.labels import shortened
 from harken.explain.summary import SAMPLE, Layer, Summary
 
 _WIDE, _HIGH = 2.9, 0.72  # inches, of a box
 _ACROSS, _DOWN = 3.9, 1.25  # inches between the middles of neighbouring boxes
+_HEADS, _LONGEST = 4, 28  # heads whose logits are drawn, and letters of a name
 _LAYER, _DATA, _JOIN = "#dbe9f6", "#f3f3f3", "#fdeccf"
 
 
@@ -24,9 +29,9 @@ class _Box(NamedTuple):
 
 def diagram(summary: Summary) -> Figure:
     """Boxes from the ids to the logits with the shapes at the sample input; arrows the way data goes."""
-    boxes, arrows = _graph(summary)
-    rows = max(box.row for box in boxes.values()) + 1
-    width, height = 3 * _ACROSS, rows * _DOWN
+    boxes, arrows = _chain(summary) if summary.given else _graph(summary)
+    columns, rows = (max(place) + 1 for place in zip(*((box.column, box.row) for box in boxes.values()), strict=True))
+    width, height = columns * _ACROSS, rows * _DOWN
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))  # one unit is one inch
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -35,13 +40,42 @@ def diagram(summary: Summary) -> Figure:
         _arrow(axes, boxes[start], boxes[end], label, looped)
     for box in boxes.values():
         _draw(axes, box)
-    sample = ", ".join(f"{axis} = {size}" for axis, size in SAMPLE.items())
-    axes.text(_ACROSS / 2, height - _DOWN / 2, f"shapes at {sample}", ha="center", va="center", fontsize=9)
+    sample = ", ".join(f"{axis} = {size}" for axis, size in summary.sample.items())
+    below = height + 0.05 if summary.given else height - _DOWN / 2  # in a chain no corner is free
+    axes.text(_ACROSS / 2, below, f"shapes at {sample}", ha="center", va="center", fontsize=9, clip_on=False)
     return figure
 
 
-def _graph(summary: Summary) -> tuple[dict[str, _Box], list[tuple[str, str, str, bool]]]:
-    """Boxes by name, and arrows (from, to, label, whether it leads to the next time step)."""
+Arrow = tuple[str, str, str, bool]  # from, to, label, whether it leads to the next time step
+
+
+def _chain(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:
+    """One layer below the other, then the logits of each head side by side."""
+    boxes = {
+        name: _Box(place, 0, [name, f"({', '.join(map(str, shape))})"], _DATA)
+        for place, (name, shape) in enumerate(summary.given.items())
+    }
+    arrows = [(name, summary.layers[0].layer, "", False) for name in boxes]
+    for row, layer in enumerate(summary.layers, start=1):
+        boxes[layer.layer] = _Box(0, row, _lines(layer))
+        if row > 1:
+            arrows.append((summary.layers[row - 2].layer, layer.layer, "", False))
+    last = summary.layers[-1]
+    if len(last.shapes) > 1:
+        boxes[last.layer].lines[1] = f"{len(last.shapes)} of them · {last.parameters:,} parameters"
+    for place, (head, shape) in enumerate(list(last.shapes.items())[:_HEADS]):
+        more = len(last.shapes) - _HEADS if place == _HEADS - 1 else 0
+        lines = [
+            shortened(f"logits of {head}", 30),
+            f"({', '.join(map(str, shape))})" + f" … and {more} more" * (more > 0),
+        ]
+        boxes[f"logits {place}"] = _Box(place, len(summary.layers) + 1, lines, _DATA)
+        arrows.append((last.layer, f"logits {place}", "", False))
+    return boxes, arrows
+
+
+def _graph(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:
+    """Two sides, and what joins them."""
     batch, source, target = (SAMPLE[axis] for axis in "BST")
     boxes = {
         "source": _Box(0, 0, ["source ids", f"({batch}, {source})"], _DATA),

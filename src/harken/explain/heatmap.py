@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -16,14 +14,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from harken.errors import UsageError
 from harken.explain.alignment import Attention, table
+from harken.explain.export import SUFFIXES, export, save_figure
 from harken.explain.labels import drawable, fonts_for, shortened, visible
-from harken.files import write_whole
 
-SUFFIXES = (".png", ".json", ".parquet", ".html")
+__all__ = ["SUFFIXES", "draw", "figure_of", "write"]
 
-_DPI = 150
 _LARGEST_CELL, _SMALLEST_CELL = 0.32, 0.14  # inches; the smallest still holds a letter of 7 points
 _LONGEST_SIDE = 24.0  # inches of one map; longer texts get narrower cells and a label only every so often
 _GAP, _BAR, _SHORTEST_BAR, _LONGEST_BAR = 0.2, 0.14, 1.2, 4.0  # inches, between heads, and of the colour bar
@@ -37,9 +33,7 @@ def draw(attention: Attention, path: str | os.PathLike[str]) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    buffer = io.BytesIO()
-    figure_of(attention).savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15)
-    write_whole(Path(path), buffer.getvalue())
+    save_figure(figure_of(attention), Path(path))
 
 
 def write(
@@ -61,37 +55,17 @@ def write(
         UsageError: another suffix, or nothing to draw.
         DataError: the file cannot be written.
     """
-    path = Path(path)
+    from harken.explain.page import page
+
     numbers = list(range(len(attentions)) if rows is None else rows)
-    match path.suffix.lower():
-        case ".png":
-            if not attentions:
-                raise UsageError(f"there is no answer to draw in {path}: give a text")
-            files = [path]
-            if len(attentions) > 1:
-                files = [path.with_stem(f"{path.stem}-{number}") for number in numbers]
-            for attention, file in zip(attentions, files, strict=True):
-                draw(attention, file)
-            return files
-        case ".json":
-            lines = [
-                json.dumps(r, ensure_ascii=False) for n, a in zip(numbers, attentions, strict=True) for r in a.rows(n)
-            ]
-            write_whole(path, ("[" + ",\n ".join(lines) + "]\n").encode())
-        case ".parquet":
-            import pyarrow as pa
-            from pyarrow import parquet
-
-            sink = pa.BufferOutputStream()
-            parquet.write_table(table(attentions, numbers), sink)
-            write_whole(path, sink.getvalue().to_pybytes())
-        case ".html":
-            from harken.explain.page import page
-
-            write_whole(path, page(attentions, numbers).encode())
-        case suffix:
-            raise UsageError(f"{path.name!r} ends in {suffix or 'no suffix'!r}: name a file {', '.join(SUFFIXES)}")
-    return [path]
+    return export(
+        Path(path),
+        numbers,
+        figure=lambda place: figure_of(attentions[place]),
+        lines=lambda: (line for n, attention in zip(numbers, attentions, strict=True) for line in attention.rows(n)),
+        table=lambda: table(attentions, numbers),
+        page=lambda: page(attentions, numbers),
+    )
 
 
 def figure_of(attention: Attention) -> Figure:

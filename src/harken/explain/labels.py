@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _SHOWN = {" ": "␣", "\t": "⇥", "\n": "⏎", "\r": "\\r"}
+_ALLOWED = "\n\u200c\u200d"  # the last two join and part letters in Persian, in Hindi, and in emoji
 _MONO = "DejaVu Sans Mono"  # comes with matplotlib and has all signs of this file
 _NO_LETTERS = ("last resort", "emoji")  # fonts of boxes, and of coloured bitmaps that Agg cannot draw
 
@@ -13,6 +14,11 @@ _NO_LETTERS = ("last resort", "emoji")  # fonts of boxes, and of coloured bitmap
 def visible(text: str) -> str:
     """Every character of ``text`` as something with ink: ``␣`` for a space, ``U+200B`` for what has none."""
     return "".join(map(_visible, text))
+
+
+def running(text: str) -> str:
+    """A text to read, not to inspect: spaces and line breaks stay, what acts unseen (escapes, bidi marks) is shown."""
+    return "".join(map(_harmless, text))
 
 
 def shortened(text: str, longest: int) -> str:
@@ -59,6 +65,12 @@ def _visible(character: str) -> str:
     if category[0] in "CZ":  # control, format, unassigned; other white space
         return _code(character)
     return f"◌{character}" if category[0] == "M" else character  # an accent needs something to sit on
+
+
+def _harmless(character: str) -> str:
+    category = unicodedata.category(character)
+    acts = category[0] == "C" or category in ("Zl", "Zp")  # control, format, unassigned; other line breaks
+    return _visible(character) if acts and character not in _ALLOWED else character
 
 
 def _code(character: str) -> str:

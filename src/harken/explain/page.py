@@ -5,7 +5,7 @@ Texts come from anywhere, so each is escaped, and the page's own policy forbids 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from torch import Tensor
@@ -19,21 +19,28 @@ _HEAD = """<!doctype html>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width">
-<title>attention</title>
+<title>{title}</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222; background: #fff }
-h2 { font-size: 1.1em; white-space: pre-wrap }
-table { border-collapse: collapse; margin: 0 0 1.5em }
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222; background: #fff }}
+h2 {{ font-size: 1.1em; white-space: pre-wrap }}
+{style}</style>
+</head>
+<body>
+"""
+
+_STYLE = """table { border-collapse: collapse; margin: 0 0 1.5em }
 caption { text-align: left; color: #666; white-space: nowrap }
 th { font: 14px ui-monospace, monospace; padding: 0 .3em }
 thead th { vertical-align: bottom }
 thead .long { writing-mode: vertical-rl; transform: rotate(180deg); text-align: left; padding: .3em 0 }
 tbody th { text-align: right }
 td { width: 1.4em; min-width: 1.4em; height: 1.5em; border: 1px solid #eee }
-</style>
-</head>
-<body>
 """
+
+
+def framed(title: str, style: str, sections: Iterable[str]) -> str:
+    """A whole page around sections of HTML, in which every text is escaped already."""
+    return f"{_HEAD.format(title=escape(title), style=style)}{''.join(sections)}</body>\n</html>\n"
 
 
 def page(attentions: Sequence[Attention], rows: Sequence[int] | None = None) -> str:
@@ -44,7 +51,7 @@ def page(attentions: Sequence[Attention], rows: Sequence[int] | None = None) -> 
     """
     numbers = range(len(attentions)) if rows is None else rows
     sections = (_section(number, attention) for number, attention in zip(numbers, attentions, strict=True))
-    return f"{_HEAD}{''.join(sections)}</body>\n</html>\n"
+    return framed("attention", _STYLE, sections)
 
 
 def _section(row: int, attention: Attention) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from harken.config import RunConfig
-from harken.files import write_whole
+from harken.config import RunConfig, Seq2SeqRun
+from harken.data.batching import ModelInputs, Pieces
+from harken.models.frontends import SeriesFrontend, WordFrontend
 from harken.models.seq2seq import Seq2SeqModel
+from harken.models.sequence import SequenceModel
 
 SAMPLE = {"B": 2, "S": 12, "T": 10}  # rows, source steps and target steps of the sample input
+SEQUENCE_SAMPLE = {"B": 2, "T": 12}  # rows and steps
+PIECES_SAMPLE = {"L": 6}  # tokens of a sentence, characters of a word
 
 
 class Layer(NamedTuple):
@@ -35,15 +38,17 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """What `Seq2Seq.summary` returns.
+    """What `summary()` of an estimator returns.
 
     Args:
-        kind: of the model: plain, peeky or attention.
+        kind: of the model: plain, peeky or attention; or of the input: text, series, …
         layers: in the order in which a batch meets them.
         total: number of parameters.
-        joined: the vectors that meet below the decoder, with their sizes.
+        joined: the vectors that meet below the decoder, or all that the heads see, with their sizes.
         width: length of what the output layer sees.
-        logits: shape of the model's output.
+        logits: shape of the model's output; of several heads, of the first one's.
+        sample: axes of the sample input and their sizes.
+        given: what goes in → its shape at the sample input; empty for seq2seq, which has two sides.
     """
 
     kind: str
@@ -52,6 +57,8 @@ class Summary:
     joined: list[str]
     width: int
     logits: list[int]
+    sample: dict[str, int] = field(default_factory=lambda: dict(SAMPLE))
+    given: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -67,7 +74,7 @@ class Summary:
 
     def table(self) -> str:
         """The layers as a table of text, and a sentence on what the output layer sees."""
-        sample = ", ".join(f"{axis}={size}" for axis, size in SAMPLE.items())
+        sample = ", ".join(f"{axis}={size}" for axis, size in self.sample.items())
         lines = [("layer", "kind", f"output at {sample}", "parameters")]
         lines += [(layer.layer, layer.kind, str(layer), f"{layer.parameters:,}") for layer in self.layers]
         lines += [("total", "", "", f"{self.total:,}")]
@@ -83,10 +90,9 @@ class Summary:
             DataError: the file cannot be written.
         """
         from harken.explain.diagram import diagram
+        from harken.explain.export import save_figure
 
-        buffer = io.BytesIO()
-        diagram(self).savefig(buffer, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15)
-        write_whole(Path(path), buffer.getvalue())
+        save_figure(diagram(self), Path(path))
 
     def layer(self, name: str) -> Layer | None:
         """The layer of that name, if the model has it."""
@@ -100,8 +106,66 @@ class Summary:
         return f"the output layer sees {' ⊕ '.join(self.sees)}{total}"
 
 
-def summarise(model: Seq2SeqModel, config: RunConfig) -> Summary:
+def summarise(model: Seq2SeqModel | SequenceModel, config: RunConfig) -> Summary:
     """Run a sample input through the model and write down what comes out of each layer."""
+    if isinstance(model, SequenceModel):
+        return _summarise_sequence(model)
+    assert isinstance(config, Seq2SeqRun)
+    device = next(model.parameters()).device
+    rows, source, target = (SAMPLE[axis] for axis in "BST")
+
+    def ids(steps: int) -> tuple[Tensor, Tensor]:
+        tokens = torch.zeros(rows, steps, dtype=torch.int64, device=device)
+        return tokens, torch.full((rows,), steps, dtype=torch.int64, device=device)
+
+    output, layers = _watched(model, lambda: model(*ids(source), *ids(target)))
+    return Summary(
+        config.model.kind, layers, _count(model), _joined(model), model.output.in_features, list(output.logits.shape)
+    )
+
+
+def _summarise_sequence(model: SequenceModel) -> Summary:
+    rows, steps = SEQUENCE_SAMPLE.values()
+    device = next(model.parameters()).device
+
+    def ids(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.int64, device=device)
+
+    lengths = ids(rows) + steps
+    frontend, pieces, sample = model.frontend, None, SEQUENCE_SAMPLE
+    given, values = {"ids": ids(rows, steps)}, ids(rows, steps)
+    if model.kind == "sentences" or (isinstance(frontend, WordFrontend) and frontend.characters is not None):
+        sample = SEQUENCE_SAMPLE | PIECES_SAMPLE
+        lower = ids(rows * steps, sample["L"])
+        index = torch.arange(rows * steps, device=device).view(rows, steps)
+        pieces = Pieces(lower, ids(rows * steps) + sample["L"], index)
+        given = {"ids of sentences": lower} if model.kind == "sentences" else given | {"ids of characters": lower}
+    elif isinstance(frontend, SeriesFrontend):
+        values = torch.zeros(rows, steps, frontend.output_size, device=device)
+        given = {"values": values}
+    inputs = ModelInputs(values, lengths, pieces)
+
+    def run() -> Any:
+        frontend(inputs)  # the model calls its halves, which no hook hears
+        return model(inputs)
+
+    output, layers = _watched(model, run)
+    first = model.heads.linears[0]
+    assert isinstance(first, nn.Linear)
+    sees = first.in_features
+    if model.mlp is not None:
+        joined = f"what the MLP makes ({sees}) of the pooled vector ({model.mlp.in_features})"
+    else:
+        joined = f"the pooled vector ({sees})"
+    if model.pooling is None:
+        joined = joined.replace("the pooled vector", "each step's vector")
+    shape = list(next(iter(output.logits.values())).shape)
+    shapes = {name: list(tensor.shape) for name, tensor in given.items()}
+    return Summary(model.kind, layers, _count(model), [joined], sees, shape, sample, shapes)
+
+
+def _watched(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Layer]]:
+    """What ``run`` returns, and what came out of each child of the model meanwhile, in eval mode."""
     was_training, handles = model.training, []
     shapes: dict[str, dict[str, list[int]]] = {}
     calls: dict[str, int] = {}
@@ -113,29 +177,20 @@ def summarise(model: Seq2SeqModel, config: RunConfig) -> Summary:
 
         handles.append(layer.register_forward_hook(note))
 
-    for name, layer in model.named_children():
+    children = dict(model.named_children())
+    for name, layer in children.items():
         watch(name, layer)
-    device = next(model.parameters()).device
-    rows, source, target = (SAMPLE[axis] for axis in "BST")
-
-    def ids(steps: int) -> tuple[Tensor, Tensor]:
-        tokens = torch.zeros(rows, steps, dtype=torch.int64, device=device)
-        return tokens, torch.full((rows,), steps, dtype=torch.int64, device=device)
-
+    model.eval()
     try:
         with torch.no_grad():
-            output = model.eval()(*ids(source), *ids(target))
+            output = run()
     finally:
         model.train(was_training)
         for handle in handles:
             handle.remove()
-    children = dict(model.named_children())
-    layers = [
+    return output, [
         Layer(name, type(children[name]).__name__, shapes[name], calls[name], _count(children[name])) for name in shapes
     ]
-    return Summary(
-        config.model.kind, layers, _count(model), _joined(model), model.output.in_features, list(output.logits.shape)
-    )
 
 
 def _joined(model: Seq2SeqModel) -> list[str]:
@@ -152,6 +207,9 @@ def _shapes(name: str, output: Any) -> Iterator[tuple[str, list[int]]]:
     """Every tensor of a layer's output by its field: ``outputs``, ``h``, ``c``, ``context``, ``weights``."""
     if isinstance(output, Tensor):
         yield name, list(output.shape)
+    elif isinstance(output, dict):
+        for key, part in output.items():
+            yield from _shapes(key, part)
     elif isinstance(output, tuple):
         for field, part in zip(getattr(output, "_fields", map(str, range(len(output)))), output, strict=True):
             yield from _shapes(field, part)
