@@ -1,4 +1,4 @@
-"""The front door: `fit`, `predict`, `score`, `explain`, `save`, in scikit-learn's manner."""
+"""The front door of sequence-to-sequence models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from harken.bundle import Bundle
-from harken.config import DataConfig, DecodingConfig, RunConfig
+from harken.config import DataConfig, DecodingConfig, Seq2SeqRun
 from harken.data.features import Tokenizer
 from harken.data.splits import split_by_hash
 from harken.data.texts import check_pairs, check_texts
-from harken.errors import DataError, NotFittedError, UsageError
+from harken.errors import DataError
+from harken.estimators.base import Estimator
 from harken.models.seq2seq import Seq2SeqModel
-from harken.predictor import Predictor
+from harken.predictor.seq2seq import Predictor
 
 if TYPE_CHECKING:
     from harken.data.sources import Pairs
@@ -31,14 +32,14 @@ class Predictions(NamedTuple):
     probabilities: list[float]  # of the whole answer, its end included
 
 
-class Seq2Seq:
+class Seq2Seq(Estimator[Predictor]):
     """Rewrites one text into another.
 
     >>> model = Seq2Seq(hidden_size=128, epochs=3).fit(sources, targets)
     >>> model.predict(["27 sept 1994"])
 
     Args:
-        options: any option of `harken.config.RunConfig`, by its name.
+        options: any option of `harken.Seq2SeqRun`, by its name.
 
     Raises:
         ConfigError: an unknown option (the nearest is named) or a value that it does not take.
@@ -46,34 +47,11 @@ class Seq2Seq:
 
     task = "seq2seq"
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
-        self.config = RunConfig().override(**options)
-        self._predictor: Predictor | None = None
+    config: Seq2SeqRun
 
-    @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
-        """An estimator with all options of a run."""
-        defaults, names = RunConfig(), RunConfig.option_names()
-        values = {name: getattr(getattr(config, section), name) for name, section in names.items()}
-        return cls(**{n: v for n, v in values.items() if v != getattr(getattr(defaults, names[n]), n)})
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle) -> Self:
-        """A fitted estimator."""
-        estimator = cls.from_config(bundle.config)
-        estimator._predictor = Predictor.from_bundle(bundle)
-        return estimator
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The options that were given."""
-        return dict(self._options)
-
-    def set_params(self, **options: Any) -> Self:
-        """Give more options: those about decoding act at once, what was fitted stays until the next `fit`."""
-        config = RunConfig().override(**(self._options | options))
-        self._options, self.config = self._options | options, config
-        return self
+    @staticmethod
+    def _bring_to_life(bundle: Bundle) -> Predictor:
+        return Predictor.from_bundle(bundle)
 
     def fit(
         self,
@@ -104,8 +82,7 @@ class Seq2Seq:
             DataError: rows that cannot be trained on.
             UsageError: `out` holds a run and neither `resume` nor `overwrite` is given.
         """
-        from harken.training.loop import Texts
-        from harken.training.seq2seq import train_seq2seq
+        from harken.training.seq2seq import Texts, train_seq2seq
 
         training = Texts(*check_pairs(sources, targets, self.config.data))
         how = self.config.data.validation if validation is None else validation
@@ -121,8 +98,6 @@ class Seq2Seq:
         else:
             held_out = Texts(*check_pairs(*how, self.config.data))
         folder = None if out is None else Path(out)
-        if folder is None and resume:
-            raise UsageError("resume=True needs out=, the folder of the run to continue")
         trained = train_seq2seq(
             self.config, training, held_out, out=folder, resume=resume, overwrite=overwrite, show=show
         )
@@ -208,26 +183,6 @@ class Seq2Seq:
 
         return summarise(self.model, self.predictor.config)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bundle: JSON, safetensors and tokenizers, no pickle.
-
-        What was there before is replaced whole or not at all.
-        """
-        self.predictor.bundle.save(Path(path))
-
-    @property
-    def predictor(self) -> Predictor:
-        """What was fitted or loaded.
-
-        Raises:
-            NotFittedError: nothing was.
-        """
-        if self._predictor is None:
-            raise NotFittedError(
-                "this Seq2Seq is not fitted: call fit(sources, targets), or harken.load(path) for a saved one"
-            )
-        return self._predictor
-
     @property
     def model(self) -> Seq2SeqModel:
         """The network, in eval mode."""
@@ -243,31 +198,12 @@ class Seq2Seq:
         """Text ↔ ids of the answers."""
         return self.predictor.target_tokenizer
 
-    def __repr__(self) -> str:
-        given = (f"{name}={self._options[name]!r}" for name in RunConfig.option_names() if name in self._options)
-        return f"Seq2Seq({', '.join(given)})"
-
     def _reading(self) -> DataConfig:
         """The limits of today on texts that are stripped as those in training were."""
         return self.config.data.model_copy(update={"strip": self.predictor.config.data.strip})
-
-    def _seed(self, seed: int | None) -> int:
-        return self.config.training.seed if seed is None else seed
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return self._predictor is not None
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags
 
         tags = InputTags(one_d_array=True, two_d_array=False, string=True)
         return Tags(estimator_type=None, target_tags=TargetTags(required=True), input_tags=tags)
-
-
-def load(path: str | os.PathLike[str]) -> Seq2Seq:
-    """The fitted estimator that a run folder, or its ``bundle/``, holds. Runs no code from it.
-
-    Raises:
-        BundleError: nothing there that this harken can read.
-    """
-    return Seq2Seq.from_bundle(Bundle.load(Path(path)))
