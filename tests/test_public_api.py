@@ -12,21 +12,33 @@ NAMES = [
     "AdditiveAttention",
     "Attended",
     "Attention",
+    "Classifier",
     "DotAttention",
+    "Examples",
+    "Faithfulness",
     "GRUState",
     "GeneralAttention",
     "LSTMState",
+    "MaskedConv1d",
     "MultiHeadAttention",
     "Pairs",
+    "Pooled",
     "Predictions",
     "Ragged",
+    "Reading",
     "Recurrent",
     "RecurrentOutput",
+    "Regressor",
     "RunConfig",
     "Seq2Seq",
+    "Seq2SeqRun",
+    "SequenceRun",
+    "Tagger",
     "__version__",
+    "build_pooling",
     "errors",
     "load",
+    "read_examples",
     "read_pairs",
     "reference",
     "testing",
@@ -62,11 +74,33 @@ def test_the_type_checker_sees_the_names_that_run_time_sees():
 
 
 def test_the_estimator_s_methods():
-    methods = {name for name in vars(harken.Seq2Seq) if not name.startswith("_")}
+    methods = {name for name in dir(harken.Seq2Seq) if not name.startswith("_")}
     assert methods >= {"fit", "predict", "predict_with_probability", "score", "evaluate", "explain", "save", "summary"}
     fit = inspect.signature(harken.Seq2Seq.fit).parameters
     assert list(fit)[:3] == ["self", "sources", "targets"]
     assert all(p.kind is p.KEYWORD_ONLY for name, p in fit.items() if name in {"validation", "out", "resume"})
+
+
+@pytest.mark.parametrize("name", ["Classifier", "Regressor", "Tagger"])
+def test_the_methods_of_estimators_of_labels(name):
+    estimator = getattr(harken, name)
+    methods = {method for method in dir(estimator) if not method.startswith("_")}
+    asked = {"predict", "answers", "evaluate", "score", "explain", "believe"}
+    assert methods >= {"fit", "fit_examples", "save", "summary", "get_params", "set_params", *asked}
+    assert ("predict_proba" in methods) == ("classes_" in methods) == (name != "Regressor")
+    fit = inspect.signature(estimator.fit).parameters
+    assert list(fit)[:3] == ["self", "X", "y"]
+    options = {"validation", "sample_weight", "out", "resume", "overwrite", "show"}
+    assert options <= {name for name, parameter in fit.items() if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def test_load_gives_the_class_of_the_task():
+    from harken.config import TASKS
+    from harken.estimators.loading import ESTIMATORS
+
+    public = {harken.Seq2Seq, harken.Classifier, harken.Regressor, harken.Tagger}
+    assert set(ESTIMATORS) == set(TASKS)
+    assert set(ESTIMATORS.values()) == public
 
 
 def test_the_error_tree():

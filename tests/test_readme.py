@@ -8,10 +8,13 @@ too long, or touches the machine, is said in the document itself, in a comment b
     <!-- in tests: not run, REASON -->
 
 `make TARGET` is not run but asked for its recipe (`make -n`), which fails for a target that does not exist.
+
+Tables that repeat what stands in the code are compared with it, and tests that a document names must be there.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -20,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from harken.config import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -133,6 +138,58 @@ def test_links_lead_somewhere(document):
     for text, target in re.findall(r"\[([^\]]*)\]\(([^)#\s]+)[^)]*\)", document.read_text()):
         if not target.startswith(("http:", "https:", "mailto:")):
             assert (document.parent / target).exists(), f"{document.name}: [{text}]({target}) leads nowhere"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_are_named_are_there(document):
+    for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", document.read_text()):
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{document.name}: there is no {name} in {path}"
+
+
+def as_table(recipes: dict[str, dict[str, object]]) -> str:
+    """Kinds of input with equal recipes side by side in one column, a line for each option."""
+
+    def written(value: object) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    columns: dict[tuple[object, ...], list[str]] = {}
+    for kind, recipe in recipes.items():
+        columns.setdefault(tuple(recipe.values()), []).append(kind)
+    heads = ["option", *(", ".join(kinds) for kinds in columns.values())]
+    lines = [heads, ["---"] * len(heads)]
+    for option, values in zip(recipes["text"], zip(*columns, strict=True), strict=True):
+        lines.append([f"`{option}`", *map(written, values)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines).replace("| --- |", "|---|").replace(" --- |", "---|")
+
+
+def test_the_recipes_are_those_of_the_code():
+    assert len({tuple(recipe) for recipe in RECIPES.values()}) == 1, (
+        "every recipe answers for the same options, in order"
+    )
+    expected = as_table(RECIPES)
+    document = ROOT / "docs" / "classify.md"
+    shown = re.search(r"(?m)^\| option \|.*(?:\n\|.*)+", document.read_text())
+    assert shown, f"{document.name} has no table of recipes"
+    assert shown[0] == expected, f"{document.name}: the table of recipes must be\n{expected}"
+
+
+def test_a_recipe_that_changes_is_noticed():
+    other = {kind: dict(recipe) for kind, recipe in RECIPES.items()}
+    other["ids"]["epochs"] = 1_000
+    assert as_table(other) != as_table(RECIPES)
+    assert "| option | text, sentences | ids |" in as_table(other)
+    assert "1,000" in as_table(other)
+
+
+def test_the_checks_that_are_left_out_are_those_of_the_test():
+    tree = ast.parse((ROOT / "tests" / "estimators" / "test_sklearn.py").read_text())
+    tables = [node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
+    names = [key.value for table in tables for key in table.keys if isinstance(key, ast.Constant)]
+    left_out = {name for name in names if name.startswith("check_")}
+    told = re.findall(r"(?m)^\| (`check_\w+`.*?) \|", (ROOT / "docs" / "classify.md").read_text())
+    assert {name for line in told for name in re.findall(r"`(check_\w+)`", line)} == left_out
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,16 @@ from harken._version import __version__
 
 if TYPE_CHECKING:
     from harken import errors, reference, testing
-    from harken.config import RunConfig
+    from harken.config import RunConfig, Seq2SeqRun, SequenceRun
+    from harken.data.examples import Examples, read_examples
     from harken.data.ragged import Ragged
     from harken.data.sources import Pairs, read_pairs
-    from harken.estimators import Predictions, Seq2Seq, load
+    from harken.estimators.loading import load
+    from harken.estimators.seq2seq import Predictions, Seq2Seq
+    from harken.estimators.sequence import Classifier, Regressor, Tagger
     from harken.explain.alignment import Attention
+    from harken.explain.faithfulness import Faithfulness
+    from harken.explain.reading import Reading
     from harken.layers.attention import (
         AdditiveAttention,
         Attended,
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
         GeneralAttention,
         MultiHeadAttention,
     )
+    from harken.layers.convolution import MaskedConv1d
+    from harken.layers.pooling import Pooled, build_pooling
     from harken.layers.recurrent import Recurrent, RecurrentOutput
     from harken.layers.state import GRUState, LSTMState
 
@@ -29,9 +36,14 @@ if TYPE_CHECKING:
 _ROOMS = {
     "errors": "harken.errors",
     "RunConfig": "harken.config",
+    "Seq2SeqRun": "harken.config",
+    "SequenceRun": "harken.config",
     "read_pairs": "harken.data.sources",
     "Pairs": "harken.data.sources",
+    "read_examples": "harken.data.examples",
+    "Examples": "harken.data.examples",
     "Ragged": "harken.data.ragged",
+    "MaskedConv1d": "harken.layers.convolution",
     "Recurrent": "harken.layers.recurrent",
     "RecurrentOutput": "harken.layers.recurrent",
     "LSTMState": "harken.layers.state",
@@ -41,10 +53,17 @@ _ROOMS = {
     "GeneralAttention": "harken.layers.attention",
     "AdditiveAttention": "harken.layers.attention",
     "MultiHeadAttention": "harken.layers.attention",
+    "build_pooling": "harken.layers.pooling",
+    "Pooled": "harken.layers.pooling",
     "Attention": "harken.explain.alignment",
-    "Seq2Seq": "harken.estimators",
-    "Predictions": "harken.estimators",
-    "load": "harken.estimators",
+    "Reading": "harken.explain.reading",
+    "Faithfulness": "harken.explain.faithfulness",
+    "Seq2Seq": "harken.estimators.seq2seq",
+    "Predictions": "harken.estimators.seq2seq",
+    "Classifier": "harken.estimators.sequence",
+    "Regressor": "harken.estimators.sequence",
+    "Tagger": "harken.estimators.sequence",
+    "load": "harken.estimators.loading",
     "testing": "harken.testing",
     "reference": "harken.reference",
 }
@@ -53,21 +72,33 @@ __all__ = [
     "AdditiveAttention",
     "Attended",
     "Attention",
+    "Classifier",
     "DotAttention",
+    "Examples",
+    "Faithfulness",
     "GRUState",
     "GeneralAttention",
     "LSTMState",
+    "MaskedConv1d",
     "MultiHeadAttention",
     "Pairs",
+    "Pooled",
     "Predictions",
     "Ragged",
+    "Reading",
     "Recurrent",
     "RecurrentOutput",
+    "Regressor",
     "RunConfig",
     "Seq2Seq",
+    "Seq2SeqRun",
+    "SequenceRun",
+    "Tagger",
     "__version__",
+    "build_pooling",
     "errors",
     "load",
+    "read_examples",
     "read_pairs",
     "reference",
     "testing",

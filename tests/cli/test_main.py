@@ -99,7 +99,7 @@ def _break(monkeypatch):
     def load(path):
         raise KeyError("surprise")
 
-    monkeypatch.setattr("harken.estimators.load", load)
+    monkeypatch.setattr("harken.estimators.loading.load", load)
 
 
 def test_a_surprise_is_one_sentence_that_names_it(harken, monkeypatch):

@@ -4,15 +4,11 @@ from typing import Literal, get_args, get_origin
 
 import pytest
 
-from harken.cli.options import ANSWERING, READING, fields, takes
-from harken.config import RunConfig
+from harken.cli.options import ANSWERING, OTHERS, READING, described, fields, takes
+from harken.config import RunConfig, Seq2SeqRun, SequenceRun
 
 # A value other than the default for each option that is neither a choice nor a flag.
-OTHER = {
-    "source": "007",
-    "target": "no",  # YAML would read a flag
-    "key": "null",
-    "delimiter": ",",
+NUMBERS = {
     "validation": "0.25",
     "max_characters": "77",
     "vocabulary_size": "300",
@@ -23,6 +19,8 @@ OTHER = {
     "num_heads": "2",
     "epochs": "3",
     "batch_size": "7",
+    "batch_steps": "1000",
+    "min_steps": "20",
     "learning_rate": "1e-4",
     "warmup": "0",
     "weight_decay": "0.01",
@@ -31,48 +29,124 @@ OTHER = {
     "patience": "2",
     "seed": "5",
     "show_examples": "0",
-    "accelerator": "cpu",
     "devices": "2",
-    "precision": "bf16-mixed",
     "checkpoint_minutes": "0.5",
     "beam_size": "3",
     "length_penalty": "0",
     "temperature": "0.7",
     "max_length": "9",
+    "truncate": "50",
+    "max_steps": "5000",
+    "min_count": "2",
+    "embedding_dropout": "0.25",
+    "word_dropout": "0.2",
+    "convolution": "0",
+    "kernel_size": "3",
+    "mlp_size": "10",
+    "character_size": "5",
+    "character_hidden": "6",
+}
+TEXTS = {
+    "source": "007",
+    "target": "no",  # YAML would read a flag
+    "key": "null",
+    "delimiter": ",",
+    "accelerator": "cpu",
+    "precision": "bf16-mixed",
+    "text": "review",
+    "vectors": "chunks",
+    "words": "1",
+    "label_delimiter": ";",
+    "weight": "7",
+    "id": "series",
+    "time": "t",
+    "encoding": "latin-1",
+    "word_vectors": "glove.txt",
+    "init_from": "runs/other",
+}
+NEEDED = {  # (task, option) → what it cannot do without
+    ("seq2seq", "--bidirectional"): {"score": "general"},
+    ("classify", "--time"): {"id": "series"},
+    ("classify", "--freeze-vectors"): {"word_vectors": "glove.txt"},
 }
 
 
+def choices(annotation):
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((found for member in get_args(annotation) if (found := choices(member))), ())
+
+
 def cases():
-    """(arguments, name, value) for every option, every choice and both flags."""
-    for name, field in fields().items():
-        dashed = name.replace("_", "-")
-        if name == "train":
-            yield ["rows.csv"], name, "rows.csv"
-        elif get_origin(field.annotation) is Literal:
-            for choice in get_args(field.annotation):
-                yield [f"--{dashed}", choice], name, choice
-        elif field.annotation is bool:
-            yield [f"--{dashed}"], name, True
-            yield [f"--no-{dashed}"], name, False
-        else:
-            value = OTHER[name]
-            number = name not in ("source", "target", "key", "delimiter", "accelerator", "precision")
-            yield [f"--{dashed}", value], name, float(value) if number else value
-    yield ["--validation", "held-out.csv"], "validation", "held-out.csv"
-    yield ["--devices", "0,1"], "devices", "0,1"
-    yield ["--devices", "auto"], "devices", "auto"
+    """(task, arguments, name, value) for every option of both kinds of run, every choice and both flags."""
+    for task, run in (("seq2seq", Seq2SeqRun), ("classify", SequenceRun)):
+        for section in run.sections().values():
+            for name, field in section.model_fields.items():
+                dashed = f"--{name.replace('_', '-')}"
+                if name == "train":
+                    yield task, ["rows.csv"], name, "rows.csv"
+                elif found := choices(field.annotation):
+                    yield from ((task, [dashed, choice], name, choice) for choice in found)
+                elif field.annotation in (bool, bool | None):
+                    yield task, [dashed], name, True
+                    yield task, [dashed.replace("--", "--no-", 1)], name, False
+                elif get_origin(field.annotation) is tuple:
+                    yield task, [dashed, "a"], name, ("a",)
+                    yield task, [dashed, "a", dashed, "b c"], name, ("a", "b c")
+                elif name in NUMBERS:
+                    yield task, [dashed, NUMBERS[name]], name, float(NUMBERS[name])
+                else:
+                    yield task, [dashed, TEXTS[name]], name, TEXTS[name]
+        yield task, ["--validation", "held-out.csv"], "validation", "held-out.csv"
+        yield task, ["--devices", "0,1"], "devices", "0,1"
+        yield task, ["--devices", "auto"], "devices", "auto"
+        yield task, [], "task", task
+    yield "classify", ["--validation", "0"], "validation", 0.0
+    yield "regress", ["--label", "a"], "label", ("a",)
+    yield "tag", ["--words", "1"], "words", "1"
 
 
-@pytest.mark.parametrize(("arguments", "name", "value"), list(cases()), ids=str)
-def test_every_option_reaches_the_configuration(harken, arguments, name, value):
-    needed = {"score": "general"} if value is True and name == "bidirectional" else {}
-    result = harken("train", *arguments, *(f"--{n}={v}" for n, v in needed.items()), "--print-config")
+@pytest.mark.parametrize(("task", "arguments", "name", "value"), list(cases()), ids=str)
+def test_every_option_reaches_the_configuration(harken, task, arguments, name, value):
+    needed = NEEDED.get((task, arguments[0]), {}) if arguments else {}
+    dashed = (f"--{n.replace('_', '-')}={v}" for n, v in needed.items())
+    result = harken("train", "--task", task, *arguments, *dashed, "--print-config")
     assert result.code == 0, result.err
-    config = RunConfig.from_yaml(result.out)
-    options = {} if name == "task" else {name: value, **needed}
-    assert config == RunConfig().override(**options)
-    if name in OTHER:
-        assert config != RunConfig()
+    config, defaults = RunConfig.from_yaml(result.out), RunConfig.build({"task": task})
+    assert config == defaults.override(**{name: value, **needed})
+    if name in NUMBERS or name in TEXTS:
+        assert config != defaults
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--task", "classify", "--source-tokens", "word"], ("'source_tokens'", "task=classify", "'tokens'")),
+        (
+            ["--task", "seq2seq", "--text", "review"],
+            ("'text'", "task=classify or regress or tag", "not of task=seq2seq"),
+        ),
+        (["--task", "tag", "--monitor", "exact_match"], ("monitor", "'exact_match'", "'score' or 'loss'")),
+        (["--task", "seq2seq", "--monitor", "score"], ("monitor", "'score'", "'exact_match' or 'loss'")),
+    ],
+)
+def test_an_option_of_another_task_is_refused(harken, arguments, words):
+    result = harken("train", "rows.csv", *arguments)
+    assert result.code == 2
+    assert all(word in result.sentence for word in words), result.sentence
+
+
+def test_help_says_whose_an_option_is_and_what_holds_without_it(harken):
+    out = " ".join(harken("train", "--help").out.split())
+    assert "the previous attentional vector (Luong et al. 2015, section 3.3). For seq2seq. Default: no." in out
+    assert "Column of the texts. Not for seq2seq. --" in out
+    assert "What one step of a text is. Not for seq2seq. Default: by the kind of input." in out
+    assert f"Rows per step. Default: 128 (seq2seq), by the kind of input ({OTHERS})." in out
+    assert f"Default: 4 (seq2seq), 1 ({OTHERS})." in out
+    assert "Ignore white space around every text. Default: yes." in out
+    assert described("seed") == "Seed of initialisation, order, dropout and sampling."
+    assert described("train").startswith("Seq2seq: File of training rows: text, CSV")
+    assert "The other tasks: File of training rows: CSV" in described("train")
 
 
 def test_every_option_is_in_the_help_of_train(harken):
@@ -104,7 +178,7 @@ def test_verbs_on_a_run_say_whose_defaults_hold(harken, verb):
     ],
 )
 def test_values_that_an_option_does_not_take(harken, arguments, words):
-    result = harken("train", "rows.csv", *arguments)
+    result = harken("train", "rows.csv", "--task", "seq2seq", *arguments)
     assert result.code == 2
     assert all(word in result.sentence for word in words)
 

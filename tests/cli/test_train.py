@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from harken.config import RunConfig
+from harken.config import Seq2SeqRun
 from harken.data.sources import read_pairs
 from harken.errors import ConfigError
 
@@ -19,7 +19,7 @@ FILES = {"bundle", "resume.ckpt", "metrics.json", "history.csv", "curves.png", "
 def test_print_config_is_complete_commented_and_can_be_fed_back(harken, tmp_path):
     first = harken("train", "rows.csv", "--hidden-size", "48", "--print-config")
     assert first.code == 0
-    for name in RunConfig.option_names():
+    for name in Seq2SeqRun.option_names():
         assert f"{name}: " in first.out
     assert "# Units per recurrent layer" in first.out
     (tmp_path / "dates.yaml").write_text(first.out)
@@ -35,21 +35,21 @@ def test_defaults_then_file_then_set_then_options(harken, tmp_path):
         *("--config", file, "--set", "model.hidden_size=2", "--set", "model.embedding_size=2"),
         *("--hidden-size", "3", "--print-config"),
     )
-    config = RunConfig.from_yaml(result.out)
+    config = Seq2SeqRun.from_yaml(result.out)
     assert (config.model.hidden_size, config.model.embedding_size, config.training.epochs) == (3, 2, 1)
-    assert config.training.batch_size == RunConfig().training.batch_size
+    assert config.training.batch_size == Seq2SeqRun().training.batch_size
 
 
 def test_a_flag_can_be_switched_off_again(harken, tmp_path):
     (tmp_path / "a.yaml").write_text("features: {reverse_source: true}\n")
     arguments = ["train", "--config", tmp_path / "a.yaml", "--print-config"]
-    assert RunConfig.from_yaml(harken(*arguments).out).features.reverse_source
-    assert not RunConfig.from_yaml(harken(*arguments, "--no-reverse-source").out).features.reverse_source
+    assert Seq2SeqRun.from_yaml(harken(*arguments).out).features.reverse_source
+    assert not Seq2SeqRun.from_yaml(harken(*arguments, "--no-reverse-source").out).features.reverse_source
 
 
 def test_a_task_that_nobody_knows_is_refused():
     with pytest.raises(ConfigError, match="task"):
-        RunConfig().override([], task="juggle")
+        Seq2SeqRun().override([], task="juggle")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import typer
 
 from harken.cli.options import Debug, Json, takes
 from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, print_table, say, show
-from harken.config import RunConfig
+from harken.config import Seq2SeqRun
 
 EXAMPLE = "harken demo dates --quick --out runs/dates"
 
@@ -44,7 +44,7 @@ def demo(
 
     Then it is tested on dates that it has never seen, and what it looked at is drawn.
     """
-    config = RunConfig().override(**RECIPE, **options)
+    config = Seq2SeqRun().override(**RECIPE, **options)
     if quick:
         config = config.override(**QUICK)
     folder = out or Path("runs") / f"demo-{name}"
@@ -54,10 +54,10 @@ def demo(
         print_json(result)
 
 
-def _dates(config: RunConfig, out: Path, quick: bool, *, overwrite: bool) -> dict[str, Any]:
+def _dates(config: Seq2SeqRun, out: Path, quick: bool, *, overwrite: bool) -> dict[str, Any]:
     from harken.data.sources import Pairs
     from harken.data.synthetic import dates
-    from harken.estimators import Seq2Seq
+    from harken.estimators.seq2seq import Seq2Seq
     from harken.explain.heatmap import draw
     from harken.training.run_folder import MAP
 

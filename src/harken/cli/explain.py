@@ -1,62 +1,140 @@
-"""``harken explain``: what a saved run looked at for each piece of its answers."""
+"""``harken explain``: what a saved run looked at for its answers, and whether to believe it."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from harken.cli.answers import check_out
+from harken.cli.examples import READING as EXAMPLES
+from harken.cli.examples import read_asked
 from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, takes
 from harken.cli.output import chatter_aside, print_json, print_table, say, working
 from harken.cli.runs import open_run
 from harken.cli.texts import check_answerable, read_texts
+from harken.errors import UsageError
 
 if TYPE_CHECKING:
+    from harken.estimators.seq2seq import Seq2Seq
+    from harken.estimators.sequence import SequenceEstimator
     from harken.explain.alignment import Attention
+    from harken.explain.reading import Reading
 
 EXAMPLE = 'harken explain runs/mine "27 sept 1994" --out map.png'
 
 LOOKED_AT = 3  # the strongest inputs that the table shows
+MOST_BELIEVED = 200  # rows that --believe measures: enough to tell, and seconds
 
 
-@takes(*(name for name in READING if name != "key"), *ANSWERING, of_a_run=True)
+@takes(*(name for name in dict.fromkeys((*READING, *EXAMPLES, *ANSWERING)) if name != "key"), of_a_run=True)
 def explain(
     run: Run,
     texts: Texts = None,
     *,
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Heat map .png or .html, rows .json or .parquet.")
+        Path | None, typer.Option(metavar="FILE", help="Picture .png, page .html, rows .json or .parquet.")
     ] = None,
+    by: Annotated[
+        Literal["attention", "gradients"],
+        typer.Option(help="What is shown: where the model looked, or integrated gradients. Not for seq2seq."),
+    ] = "attention",
+    believe: Annotated[
+        bool,
+        typer.Option("--believe", help="Measure whether the answers rest on what was looked at. Not for seq2seq."),
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
     options: dict[str, Any],
 ) -> None:
     """Show what the model looked at.
 
-    For each piece of an answer, how much it attended to each piece of the text: a picture, rows, or a table here.
+    For each answer, how much it attended to each piece of its row: a picture, a page, rows, or colours here.
     """
-    from harken.explain.heatmap import SUFFIXES, write
+    from harken.explain.export import SUFFIXES
 
     if out is not None:
         check_out(out, data, SUFFIXES)
     with chatter_aside(as_json):
         estimator = open_run(run, {"key": None, **options})  # rows go by their number
-        pairs = read_texts(texts, data, estimator.config.data)
-        check_answerable(estimator.source_tokenizer, pairs.sources, estimator.config.data, strict=False)
-        with working(f"Answering {len(pairs.sources)} texts"):
-            attentions = estimator.explain(pairs.sources)
-        if out is not None:
-            files = write(attentions, out, pairs.rows)
-            say(f"wrote {files[0]}" if len(files) == 1 else f"wrote {files[0]} to {files[-1]}")
+        if estimator.task == "seq2seq":
+            if by != "attention" or believe:
+                raise UsageError("--by and --believe are for runs that classify or regress, and this one writes texts")
+            result = _pairs(estimator, texts, data, out, as_json)
+        else:
+            result = _examples(estimator, texts, data, out, by, believe, as_json)
     if as_json:
-        rows = [] if out else [line for row, a in zip(pairs.rows, attentions, strict=True) for line in a.rows(row)]
-        print_json({"out": out, "answers": [a.target for a in attentions], "rows": rows})
-    elif out is None:
+        print_json({"out": out, **result})
+
+
+def _pairs(
+    estimator: Seq2Seq, texts: list[str] | None, data: str | None, out: Path | None, as_json: bool
+) -> dict[str, Any]:
+    from harken.explain.heatmap import write
+
+    pairs = read_texts(texts, data, estimator.config.data)
+    check_answerable(estimator.source_tokenizer, pairs.sources, estimator.config.data, strict=False)
+    with working(f"Answering {len(pairs.sources)} texts"):
+        attentions = estimator.explain(pairs.sources)
+    if out is not None:
+        _say_written(write(attentions, out, pairs.rows))
+    elif not as_json:
         for attention in attentions:
             _print(attention)
+    rows = [] if out else [line for row, a in zip(pairs.rows, attentions, strict=True) for line in a.rows(row)]
+    return {"answers": [a.target for a in attentions], "rows": rows}
+
+
+def _examples(
+    estimator: SequenceEstimator,
+    texts: list[str] | None,
+    data: str | None,
+    out: Path | None,
+    by: Literal["attention", "gradients"],
+    believe: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    from harken.explain.reading_files import write
+
+    examples = read_asked(estimator, texts, data)
+    result: dict[str, Any] = {}
+    if believe:
+        some = examples.inputs.take(range(min(MOST_BELIEVED, len(examples.inputs))))
+        with working(f"Taking steps out of {len(some)} rows"):
+            faithfulness = estimator.believe(some)
+        result["believe"] = faithfulness.numbers()
+        if not as_json:
+            print(faithfulness.sentence())
+        if out is None:
+            return result
+    with working(f"Answering {len(examples.inputs)} rows"):
+        readings = estimator.explain(examples.inputs, by=by)
+    if out is not None:
+        _say_written(write(readings, out, examples.rows))
+    elif not as_json:
+        for reading in readings:
+            _show(reading)
+    rows = [] if out else [line for row, r in zip(examples.rows, readings, strict=True) for line in r.rows(row)]
+    return {"answers": [reading.title for reading in readings], "rows": rows, **result}
+
+
+def _say_written(files: list[Path]) -> None:
+    say(f"wrote {files[0]}" if len(files) == 1 else f"wrote {files[0]} to {files[-1]}")
+
+
+def _show(reading: Reading) -> None:
+    """A row with its weights as colours; where no terminal reads them, the strongest steps in words."""
+    from harken.explain.colored import colored, listed
+
+    if not sys.stdout.isatty():
+        print(listed(reading))
+        return
+    from rich.console import Console
+
+    Console().print(colored(reading), soft_wrap=True)
 
 
 def _print(attention: Attention) -> None:

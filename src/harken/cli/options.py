@@ -1,8 +1,9 @@
 """The options of a verb, made from the fields of the configuration.
 
-A field of `RunConfig` is an option of the command line: the same name with dashes, the same sentence of help.
-A verb says which fields it takes and gets those that were typed, and only those, as one dictionary ``options``:
-what was not typed stays with the configuration file or the saved run.
+A field of a run's configuration is an option of the command line: the same name with dashes, the same sentence of
+help. Fields of one name in the runs of several tasks are one option. A verb says which fields it takes and gets those
+that were typed, and only those, as one dictionary ``options``: what was not typed stays with the configuration file or
+the saved run, and what the task does not have is refused by `RunConfig.override`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
-from harken.config import RunConfig
+from harken.config import RECIPES, TASKS
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or the bundle in it.")]
 Texts = Annotated[
@@ -43,12 +45,29 @@ The answers to a file belong to its lines, so no line is left out unless somebod
 _DEFAULTS = {"skip_bad_rows": "no", "key": "as the run has it, where the file has that column"}
 
 
-def fields() -> dict[str, FieldInfo]:
-    """Every option by its name, the task first, then section by section."""
-    found = {"task": RunConfig.model_fields["task"]}
-    for section in RunConfig.sections().values():
-        found |= section.model_fields
+Fields = dict[str, FieldInfo]
+"""The fields of one option, by who has it: ``seq2seq``, or the `OTHERS`, whose runs are of one kind."""
+
+OTHERS = "the other tasks"
+
+
+def fields() -> dict[str, Fields]:
+    """Every option by its name, the task first, then section by section, over the runs of all tasks."""
+    runs = {"seq2seq" if task == "seq2seq" else OTHERS: run for task, run in TASKS.items()}
+    found: dict[str, Fields] = {"task": {who: run.model_fields["task"] for who, run in runs.items()}}
+    for section in dict.fromkeys(section for run in runs.values() for section in run.sections()):
+        for who, run in runs.items():
+            for name, field in run.sections()[section].model_fields.items() if section in run.sections() else ():
+                found.setdefault(name, {})[who] = field
     return found
+
+
+def described(name: str) -> str:
+    """What an option is, in a sentence: the same for all tasks, or one for each."""
+    sentences = {who: (field.description or "").rstrip(".") + "." for who, field in fields()[name].items()}
+    if len(set(sentences.values())) == 1:
+        return next(iter(sentences.values()))
+    return " ".join(f"{who[0].upper()}{who[1:]}: {sentence}" for who, sentence in sentences.items())
 
 
 def takes(*names: str, of_a_run: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -64,8 +83,8 @@ def takes(*names: str, of_a_run: bool = False) -> Callable[[Callable[..., None]]
 
         @functools.wraps(verb)
         def command(**values: Any) -> None:
-            typed = {name: _read(value, known[name]) for name in names if (value := values.pop(name)) is not None}
-            verb(**values, options=typed)
+            typed = {name: values.pop(name) for name in names}
+            verb(**values, options={n: _read(v, known[n]) for n, v in typed.items() if v is not None and v != []})
 
         parameters = [*own, *generated]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -75,39 +94,45 @@ def takes(*names: str, of_a_run: bool = False) -> Callable[[Callable[..., None]]
     return decorate
 
 
-def _parameter(name: str, field: FieldInfo, of_a_run: bool) -> inspect.Parameter:
+def _parameter(name: str, found: Fields, of_a_run: bool) -> inspect.Parameter:
     """One option, unset by default so that a typed value can be told from the default."""
     dashed = name.replace("_", "-")
-    kind = _kind(field.annotation)
+    kind = _kind(found)
+    default = f"Default: {_DEFAULTS.get(name, 'as the run has it')}." if of_a_run else _default(name, found)
     option = typer.Option(
         f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}",
-        help=_help(field, _DEFAULTS.get(name, "as the run has it") if of_a_run else field.default),
+        help=" ".join(filter(None, (described(name), _whose(found), default))),
         show_default=False,
+        metavar="<str>" if kind == list[str] else None,
     )
     annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _kind(annotation: Any) -> Any:
-    """The type that the parser checks: choices, flags, numbers; a union that holds a text is read as text."""
-    if get_origin(annotation) is Literal:
-        return annotation
-    members = [m for m in _members(annotation) if m is not type(None)]
-    return members[0] if len(members) == 1 else str
+def _kind(found: Fields) -> Any:
+    """The type that the parser checks: choices, flags, numbers, lists of texts; a union with a text in it is a text."""
+    plain = {member: None for field in found.values() for member in _members(field.annotation)}
+    choices = [choice for member in plain if get_origin(member) is Literal for choice in get_args(member)]
+    if choices:
+        return Literal[tuple(dict.fromkeys(choices))]
+    return next(iter(plain)) if len(plain) == 1 else str
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The plain types of a union, without what `Annotated` adds to them."""
-    if get_origin(annotation) is Annotated:
+    """The members of a union, without None and without what `Annotated` adds to them; a tuple is read as a list."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
         return _members(get_args(annotation)[0])
-    if isinstance(annotation, type):
-        return [annotation]
+    if origin is tuple:
+        return [list[str]]
+    if origin is Literal or isinstance(annotation, type):
+        return [] if annotation is NoneType else [annotation]
     return [plain for member in get_args(annotation) for plain in _members(member)]
 
 
-def _read(value: Any, field: FieldInfo) -> Any:
+def _read(value: Any, found: Fields) -> Any:
     """A typed value; where a number or a text will do, the number if it is one (``--validation 0.2``)."""
-    members = _members(field.annotation) if get_origin(field.annotation) is not Literal else []
+    members = [member for field in found.values() for member in _members(field.annotation)]
     for number in (int, float):
         if isinstance(value, str) and number in members:
             try:
@@ -117,10 +142,28 @@ def _read(value: Any, field: FieldInfo) -> Any:
     return value
 
 
-def _help(field: FieldInfo, default: object) -> str:
-    """The field's sentence and what holds when it is not typed."""
-    sentence = (field.description or "").rstrip(".") + "."
+def _default(name: str, found: Fields) -> str:
+    """What holds when the option is not typed."""
+    if name == "task":
+        return "Default: seq2seq."
+    shown = {who: _shown(name, field.default) for who, field in found.items()}
+    if len(set(shown.values())) == 1:
+        default = next(iter(shown.values()))
+    else:
+        default = ", ".join(f"{value} ({who})" for who, value in shown.items() if value)
+    return default and f"Default: {default}."
+
+
+def _shown(name: str, default: object) -> str:
     if default is None:
-        return sentence
-    shown = {True: "yes", False: "no"}[default] if isinstance(default, bool) else default
-    return f"{sentence} Default: {shown}."
+        return "by the kind of input" if name in RECIPES["text"] else ""
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return "" if default == () else str(default)
+
+
+def _whose(found: Fields) -> str:
+    """Which tasks have the option, where not all do."""
+    if len(found) > 1:
+        return ""
+    return "Not for seq2seq." if OTHERS in found else "For seq2seq."

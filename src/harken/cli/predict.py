@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harken.cli.answers import check_out, storable, write_answers
+from harken.cli.examples import READING as EXAMPLES
+from harken.cli.examples import read_asked
 from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, takes
 from harken.cli.output import chatter_aside, print_json, say, working
 from harken.cli.runs import open_run
 from harken.cli.texts import check_answerable, read_texts
-from harken.errors import UsageError
+from harken.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from harken.data.labels import Head
+    from harken.estimators.seq2seq import Seq2Seq
+    from harken.estimators.sequence import SequenceEstimator
 
 EXAMPLE = 'harken predict runs/mine "27 sept 1994" "1/2/03"'
 
 OURS = ("prediction", "probability")  # columns of answers, beside the key or the row
 
 
-@takes(*READING, *ANSWERING, of_a_run=True)
+@takes(*dict.fromkeys((*READING, *EXAMPLES, *ANSWERING)), of_a_run=True)
 def predict(
     run: Run,
     texts: Texts = None,
@@ -36,37 +44,89 @@ def predict(
     debug: Debug = False,
     options: dict[str, Any],
 ) -> None:
-    """Answer texts, one answer per line.
+    """Answer rows, one answer per line.
 
-    The texts are typed, in a file (--data), or come on standard input, one per line.
+    Texts are typed, in a file (--data), or come on standard input, one per line; other rows are in a file.
     """
     if out is not None:
         check_out(out, data)
     with chatter_aside(as_json):
         estimator = open_run(run, options)
-        if "key" not in options and estimator.config.data.key in OURS:
-            estimator.config = estimator.config.override(key=None)
-        pairs = read_texts(texts, data, estimator.config.data, require_key="key" in options)
-        name = (estimator.config.data.key if pairs.keys is not None else None) or "row"
-        if name in OURS:
-            raise UsageError(f"--key {name} is the name of a column of answers: rename the key's column")
-        names = storable(pairs.rows if pairs.keys is None else pairs.keys, out)
-        check_answerable(estimator.source_tokenizer, pairs.sources, estimator.config.data, strict)
-        with working(f"Answering {len(pairs.sources)} texts"):
-            predictions = estimator.predict_with_probability(pairs.sources)
-    answers = {
-        name: names,
-        "prediction": predictions.texts,
-        "probability": predictions.probabilities,
-    }
+        if estimator.task == "seq2seq":
+            columns, lines = _rewritten(estimator, texts, data, out, options, strict)
+        else:
+            columns, lines = _answered(estimator, texts, data, out, strict)
     if out is not None:
-        write_answers(out, answers)
-        say(f"wrote {len(predictions.texts)} answers to {out}")
+        write_answers(out, columns)
+        say(f"wrote {len(lines)} answers to {out}")
     if as_json and out is not None:
-        print_json({"out": out, "rows": len(predictions.texts)})
+        print_json({"out": out, "rows": len(lines)})
     elif as_json:
-        rows = zip(*answers.values(), strict=True)
-        print_json({"answers": [dict(zip(answers, row, strict=True)) for row in rows]})
+        rows = zip(*columns.values(), strict=True)
+        print_json({"answers": [dict(zip(columns, row, strict=True)) for row in rows]})
     elif out is None:
-        for text in predictions.texts:
-            print(" ".join(text.splitlines()))  # an answer of several lines stays one
+        for line in lines:
+            print(" ".join(line.splitlines()))  # an answer of several lines stays one
+
+
+def _rewritten(
+    estimator: Seq2Seq,
+    texts: list[str] | None,
+    data: str | None,
+    out: Path | None,
+    options: dict[str, Any],
+    strict: bool,
+) -> tuple[dict[str, Sequence[Any]], list[str]]:
+    """The columns of answers, and a line for each."""
+    if "key" not in options and estimator.config.data.key in OURS:
+        estimator.config = estimator.config.override(key=None)
+    pairs = read_texts(texts, data, estimator.config.data, require_key="key" in options)
+    name = (estimator.config.data.key if pairs.keys is not None else None) or "row"
+    if name in OURS:
+        raise UsageError(f"--key {name} is the name of a column of answers: rename the key's column")
+    names = storable(pairs.rows if pairs.keys is None else pairs.keys, out)
+    check_answerable(estimator.source_tokenizer, pairs.sources, estimator.config.data, strict)
+    with working(f"Answering {len(pairs.sources)} texts"):
+        predictions = estimator.predict_with_probability(pairs.sources)
+    return {name: names, "prediction": predictions.texts, "probability": predictions.probabilities}, predictions.texts
+
+
+def _answered(
+    estimator: SequenceEstimator, texts: list[str] | None, data: str | None, out: Path | None, strict: bool
+) -> tuple[dict[str, Sequence[Any]], list[str]]:
+    """The same for labels, values and tags: a column for each head, and one for its probability."""
+    examples = read_asked(estimator, texts, data)
+    if strict and (empty := int((examples.inputs.lengths == 0).sum())):
+        raise DataError(
+            f"empty rows: {empty} of {len(examples.inputs)}: leave --strict out to get the model's answer to nothing"
+        )
+    key = estimator.config.data.key if examples.keys is not None else None
+    with working(f"Answering {len(examples.inputs)} rows"):
+        found = estimator.answers(examples.inputs)
+    several, plain = len(found) > 1, out is not None and out.suffix.lower() in (".csv", ".tsv")
+    columns: dict[str, Sequence[Any]] = {}
+    for head in estimator.heads_:
+        answers, name = found[head.name], head.name if several else "prediction"
+        columns[name] = [answer_line(head, label) for label in answers.labels] if plain else answers.labels
+        if head.kind in ("binary", "classes"):
+            columns[f"{head.name}_probability" if several else "probability"] = answers.probabilities.max(-1).tolist()
+        elif head.kind == "multi-label" and not plain:
+            columns[f"{name}_probabilities"] = answers.probabilities.tolist()
+    name = key or "row"
+    if name in columns:
+        raise UsageError(f"--key {name} is the name of a column of answers: rename the key's column")
+    lines = [
+        "\t".join(answer_line(head, label) for head, label in zip(estimator.heads_, row, strict=True))
+        for row in zip(*(found[head.name].labels for head in estimator.heads_), strict=True)
+    ]
+    return {name: storable(examples.rows if examples.keys is None else examples.keys, out), **columns}, lines
+
+
+def answer_line(head: Head, label: Any) -> str:
+    """One answer of a head as a cell or a line: several labels with commas, tags with spaces between."""
+    if head.kind == "multi-label":
+        return ", ".join(map(str, label))
+    if head.kind == "tags":
+        return " ".join(map(str, label))
+    values = label if isinstance(label, tuple) else (label,)
+    return ", ".join(f"{value:.6g}" if head.kind == "values" else str(value) for value in values)

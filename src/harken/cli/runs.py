@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harken.cli.options import OF_THE_DATA
 from harken.cli.output import working
 
-if TYPE_CHECKING:
-    from harken.estimators import Seq2Seq
 
-
-def open_run(run: Path, options: Mapping[str, Any]) -> Seq2Seq:
+def open_run(run: Path, options: Mapping[str, Any]) -> Any:
     """The fitted estimator of a run folder or its bundle; typed options win over those it was trained with.
 
     The options of `OF_THE_DATA` are as typed, whatever the training run had.
@@ -23,7 +20,7 @@ def open_run(run: Path, options: Mapping[str, Any]) -> Seq2Seq:
         ConfigError: an option has a value that it does not take.
     """
     with working(f"Opening {run}"):
-        from harken.estimators import load
+        from harken.estimators.loading import load
 
         estimator = load(run)
         estimator.config = estimator.config.override(**(OF_THE_DATA | dict(options)))

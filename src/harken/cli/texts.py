@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from harken.cli.output import say
-from harken.config import DataConfig
+from harken.config import DataConfig, ExamplesConfig
 from harken.data.rows import is_empty
 from harken.errors import DataError, UsageError
 
@@ -28,7 +28,7 @@ def read_texts(typed: list[str] | None, data: str | None, config: DataConfig, *,
     if data:
         pairs = read_pairs(data, config, require_target=False, require_key=require_key)
     else:
-        lines = _checked(typed, config) if typed else _standard_input()
+        lines = typed_or_piped(typed, config)
         alone = config.model_copy(update={"key": None})  # such texts have no columns beside themselves
         try:
             pairs = read_pairs({config.source: lines}, alone, require_target=False)
@@ -37,6 +37,16 @@ def read_texts(typed: list[str] | None, data: str | None, config: DataConfig, *,
             raise DataError(str(error).replace("the table", place, 1)) from None
     warn_of_skipped(pairs)
     return pairs
+
+
+def typed_or_piped(typed: list[str] | None, config: DataConfig | ExamplesConfig) -> list[str]:
+    """What was typed, else the lines of standard input.
+
+    Raises:
+        UsageError: neither, or a typed text that is empty or not UTF-8.
+        DataError: standard input that is empty or not UTF-8.
+    """
+    return _checked(typed, config) if typed else _standard_input()
 
 
 def warn_of_skipped(pairs: Pairs) -> None:
@@ -71,7 +81,7 @@ def check_answerable(tokenizer: Any, texts: list[str], config: DataConfig, stric
         say(f"warning: {sentence}; it is read as unknown")
 
 
-def _checked(typed: list[str], config: DataConfig) -> list[str]:
+def _checked(typed: list[str], config: DataConfig | ExamplesConfig) -> list[str]:
     for number, text in enumerate(typed, start=1):
         if is_empty(text, config):
             raise UsageError(f"text {number} is empty ({text!r}): type something to answer")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from harken.cli.options import Debug, Json, fields, takes
+from harken.cli.examples import read_file
+from harken.cli.options import Debug, Json, described, fields, takes
 from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, say, show, working
 from harken.cli.texts import warn_of_skipped
-from harken.config import RunConfig
+from harken.config import RunConfig, Seq2SeqRun, SequenceRun
 from harken.errors import UsageError
 
 EXAMPLE = "harken train pairs.txt --epochs 5 --out runs/mine"
@@ -21,7 +23,7 @@ EXAMPLE = "harken train pairs.txt --epochs 5 --out runs/mine"
 def train(
     data: Annotated[
         str | None,
-        typer.Argument(metavar="DATA", help=fields()["train"].description, show_default=False),
+        typer.Argument(metavar="DATA", help=described("train"), show_default=False),
     ] = None,
     *,
     out: Annotated[
@@ -51,7 +53,7 @@ def train(
         raise UsageError("--resume goes on with a run and --overwrite replaces it: leave one of them out")
     if out is None and data is not None:
         out = _folder(data)
-    settings = _base(config, out, resume).override(assignments or [], **options)
+    settings = _base(config, out, resume, options).override(assignments or [], **options)
     if print_config:
         print(settings.to_yaml(), end="")
         return
@@ -75,15 +77,21 @@ def train(
     say(f"the model is in {out / 'bundle'}, how it learned in metrics.json, history.csv and curves.png beside it")
 
 
-def _base(config: Path | None, out: Path | None, resume: bool) -> RunConfig:
-    """The file that the options start from: the one that was named, or the resumed run's own."""
+def _base(config: Path | None, out: Path | None, resume: bool, options: Mapping[str, Any]) -> RunConfig:
+    """The options to start from: the file that was named, the resumed run's own, or the defaults of the data's task."""
     if config is not None:
         return RunConfig.from_yaml(_text(config, f"--config {config}"))
-    if not resume:
-        return RunConfig()
-    if out is None:
-        raise UsageError("--resume needs the run's folder: add --out FOLDER")
-    return RunConfig.from_yaml(_text(out / "config.yaml", f"--resume: {out} holds no run, as its config.yaml"))
+    if resume:
+        if out is None:
+            raise UsageError("--resume needs the run's folder: add --out FOLDER")
+        return RunConfig.from_yaml(_text(out / "config.yaml", f"--resume: {out} holds no run, as its config.yaml"))
+    task = options.get("task")
+    if task is None and "train" in options:
+        from harken.data.kinds import infer_task
+
+        task = infer_task(options["train"], options)
+        say(f"task: {task}")
+    return RunConfig.build({"task": task or "seq2seq"})
 
 
 def _folder(data: str) -> Path:
@@ -102,9 +110,16 @@ def _text(path: Path, name: str) -> str:
 
 def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool:
     """Read the rows and train on them; True in the first of the processes that do."""
+    from harken.training.run_folder import is_first_process
+
+    fit = _fit_pairs if isinstance(config, Seq2SeqRun) else _fit_examples
+    fit(config, out, resume=resume, overwrite=overwrite)  # type: ignore[arg-type]
+    return is_first_process()
+
+
+def _fit_pairs(config: Seq2SeqRun, out: Path, *, resume: bool, overwrite: bool) -> None:
     from harken.data.sources import read_pairs
-    from harken.estimators import Seq2Seq
-    from harken.training.loop import is_first_process
+    from harken.estimators.seq2seq import Seq2Seq
 
     with working(f"Reading {config.data.train}"):
         pairs = read_pairs(str(config.data.train), config.data)
@@ -115,4 +130,15 @@ def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool
         warn_of_skipped(validation)
     estimator = Seq2Seq.from_config(config)
     estimator.fit_pairs(pairs, validation=validation, out=out, resume=resume, overwrite=overwrite, show=show)
-    return is_first_process()
+
+
+def _fit_examples(config: SequenceRun, out: Path, *, resume: bool, overwrite: bool) -> None:
+    from harken.estimators.loading import ESTIMATORS
+
+    examples = read_file(str(config.data.train), config.data, config.task)
+    for sentence in examples.described:
+        say(sentence)
+    held_out = config.data.validation
+    validation = read_file(held_out, examples.config, config.task) if isinstance(held_out, str) else None
+    estimator = ESTIMATORS[config.task].from_config(config)
+    estimator.fit_examples(examples, validation=validation, out=out, resume=resume, overwrite=overwrite, show=show)
