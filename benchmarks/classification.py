@@ -6,9 +6,11 @@ are evaluated once a run. Anchors are published numbers of other models, from th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from benchmarks.harness import Row, Run, Store, claim, main, run_script
+from harken.config import RECIPES, RunConfig
 
 VERSION = 1
 # set → what is claimed: name of the number, goal, unit, whether smaller is better.
@@ -22,6 +24,14 @@ CLAIMS = {
     "ewt": ("UD English EWT, UPOS: accuracy", "accuracy", 0.94, "share", False),
     "adding": ("adding problem, T from 200 to 400: squared error", "mse", 1e-3, "", True),
 }
+KINDS = {
+    "sst2": ("text", "classify"),
+    "trec": ("text", "classify"),
+    "reviews-flat": ("text", "classify"),
+    "reviews-sentences": ("sentences", "classify"),
+    "ewt": ("words", "tag"),
+    "adding": ("series", "regress"),
+}  # the others are series
 FEW = ("ewt", "adding")  # 3 seeds: a run takes minutes
 FOLDS = 10
 CHUNKS = ("all", "first", "mean")
@@ -88,7 +98,11 @@ def chunks(store: Store, folds: Sequence[int]) -> list[Row]:
 def _run(store: Store, name: str, seed: int, fold: int | None = None) -> Run:
     options = [] if fold is None else ["--fold", str(fold)]
     command = ("benchmarks/label_once.py", "--data", name, "--seed", str(seed), *options)
-    return store.measure(name, {} if fold is None else {"fold": fold}, seed, lambda: run_script(*command))
+    kind, task = KINDS.get(name, ("series", "classify"))
+    settled = RunConfig.build({"task": task}).settled(kind)
+    recipe = {option: getattr(getattr(settled, settled.option_names()[option]), option) for option in RECIPES[kind]}
+    settings = {**({} if fold is None else {"fold": fold}), "recipe": json.dumps(recipe)}
+    return store.measure(name, settings, seed, lambda: run_script(*command))
 
 
 def _reported(text: str, runs: Sequence[Run], number: str, unit: str) -> Row:

@@ -30,7 +30,8 @@ def main() -> None:
     extra = {name: json.loads(value) for name, value in (item.split("=", 1) for item in options.set)}
 
     data = split(options.data, options.fold)
-    validation = None if data.validation is None else (data.validation.X, data.validation.y)
+    # A set without validation rows of its own is learned whole: the schedule ends where it ends, the last epoch counts.
+    validation = 0 if data.validation is None else (data.validation.X, data.validation.y)
     model = ESTIMATORS[data.task](**{"seed": options.seed, "show_examples": 0} | extra)
     start = time.perf_counter()
     model.fit(data.train.X, data.train.y, validation=validation)

@@ -1,7 +1,7 @@
 """Memory follows the data, not its longest row: 1,000,000 rows of text from Parquet, one of them of 90,000 characters.
 
-`harken train` is run on it and on 2,000 of its rows, with the same vocabulary size, each in a process of its own. What
-the large run needs at its peak beyond the small one is what the data cost; the model and the libraries are in both.
+`harken train` is run on it and on 2,000 short rows of the same words, each in a process of its own. What the large run
+needs at its peak beyond the small one is what the data and the long row cost; the libraries and the model are in both.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def _write(path: Path, rows: int) -> None:
             ids = np.where(generator.random((size, 40)) < 0.6, ids // 2 * 2 + labels[:, None], ids)
             lengths = generator.integers(5, 41, size=size)
             texts = [" ".join(words[row[:length]]) for row, length in zip(ids, lengths, strict=True)]
-            if start == 0:
+            if rows <= FEW:  # as large a vocabulary as the other file's, so that the model is as large
+                texts = [f"{text} {' '.join(words[15 * row : 15 * row + 15])}" for row, text in enumerate(texts)]
+            if start == 0 and rows > FEW:
                 texts[7] = " ".join(["w1"] * (LONGEST // 3))
             writer.write_table(pa.table({"text": texts, "label": labels}))
 

@@ -89,3 +89,21 @@ def test_drop_words_takes_real_words_only() -> None:
     assert set(ids[MASK].tolist()) == {1, 7}
     assert set(drop_words(IDS, MASK, 0.25, True, unknown=3)[MASK].tolist()) == {3, 7}
     assert bool((IDS == 7).all())
+
+
+@pytest.mark.parametrize("p", [1e-6, 1e-4, 0.3, 0.9999, 1 - 1e-6])
+def test_dropout_near_the_ends_keeps_the_mean_that_its_levels_allow(p: float) -> None:
+    """Draws have 16 bits: a probability is rounded to them, and what is kept is scaled by the rounded one."""
+    x = torch.ones(1 << 16, dtype=torch.float64)
+    dropped = min(round(p * 65536), 65535)
+    values = torch.stack([dropout(x, p, True) for _ in range(8)])
+    kept = values != 0
+    assert torch.all(values[kept] == 65536 / (65536 - dropped))
+    expected = 1 - dropped / 65536
+    assert abs(float(kept.double().mean()) - expected) < 6 * (expected * (1 - expected) / kept.numel()) ** 0.5 + 1e-12
+
+
+def test_dropout_is_the_same_on_the_data_s_device_whatever_the_default() -> None:
+    x = torch.ones(3, 4, device="cpu")
+    with torch.device("meta"):
+        assert dropout(x, 0.5, True).device.type == "cpu"

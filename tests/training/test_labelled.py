@@ -148,8 +148,8 @@ def test_reset_forgets() -> None:
 
 def test_names_say_what_is_shown() -> None:
     one, several = SequenceObjective([CLASSES]), SequenceObjective([CLASSES, VALUES])
-    assert (one.headline, one.shares) == (("accuracy",), ("accuracy", "macro_f1", "calibration_error"))
-    assert several.headline == ("color_accuracy", "size_r2")
+    assert (one.headline, one.shares) == (("accuracy", "loss"), ("accuracy", "macro_f1", "calibration_error"))
+    assert several.headline == ("color_accuracy", "size_r2", "loss")
     assert several.shares == ("color_accuracy", "color_macro_f1", "color_calibration_error")
     assert (one.unit, SequenceObjective([VALUES]).unit) == ("nats per answer", "squared error, standardised")
     for head in (*OF_ROWS, TAGS):

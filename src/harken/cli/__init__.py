@@ -16,6 +16,7 @@ import typer
 
 from harken._version import __version__
 from harken.cli import demo, doctor, evaluate, explain, inspect, predict, train
+from harken.cli.help import Grouped
 from harken.cli.output import say
 from harken.errors import HarkenError
 
@@ -25,7 +26,7 @@ app = typer.Typer(name="harken", add_completion=False, rich_markup_mode=None)
 
 for module in (train, evaluate, predict, explain, inspect, doctor, demo):
     verb = module.__name__.rpartition(".")[2]
-    app.command(verb, epilog=f"Example: {module.EXAMPLE}")(getattr(module, verb))
+    app.command(verb, cls=Grouped, epilog=f"Example: {module.EXAMPLE}")(getattr(module, verb))
 
 
 def _print_version(asked: bool) -> None:

@@ -42,6 +42,8 @@ OF_THE_DATA = {"skip_bad_rows": False}
 The answers to a file belong to its lines, so no line is left out unless somebody asks for it now.
 """
 
+_TOLD = ("text", "series", "vectors", "words", "label", "id", "time")  # by name or content of a column
+
 _DEFAULTS = {"skip_bad_rows": "no", "key": "as the run has it, where the file has that column"}
 
 
@@ -49,6 +51,12 @@ Fields = dict[str, FieldInfo]
 """The fields of one option, by who has it: ``seq2seq``, or the `OTHERS`, whose runs are of one kind."""
 
 OTHERS = "the other tasks"
+
+_TASK = (
+    "What is learned: seq2seq rewrites one text into another, classify gives a row a label, regress a value, tag gives "
+    "every step a label. Default: told from the data."
+)
+_TITLES = {"seq2seq": " of seq2seq", OTHERS: " of classify, regress and tag"}  # behind the name of a section
 
 
 def fields() -> dict[str, Fields]:
@@ -79,7 +87,9 @@ def takes(*names: str, of_a_run: bool = False) -> Callable[[Callable[..., None]]
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         known = fields()
         own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "options"]
-        generated = [_parameter(name, known[name], of_a_run) for name in names]
+        titles = _titles()
+        chosen = sorted(names, key=list(titles).index)
+        generated = [_parameter(name, known[name], titles[name], of_a_run) for name in chosen]
 
         @functools.wraps(verb)
         def command(**values: Any) -> None:
@@ -94,14 +104,32 @@ def takes(*names: str, of_a_run: bool = False) -> Callable[[Callable[..., None]]
     return decorate
 
 
-def _parameter(name: str, found: Fields, of_a_run: bool) -> inspect.Parameter:
+def _titles() -> dict[str, str | None]:
+    """Option → the title of the group that the help shows it in (None: the first), group by group.
+
+    A group is a section of the configuration: what all tasks have of it, what is of one kind of run alone.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, found in fields().items():
+        runs = [run for run in TASKS.values() if name in run.option_names()]
+        if runs:
+            whose = next(iter(found)) if len(found) == 1 else ""
+            groups.setdefault((runs[0].option_names()[name], whose), []).append(name)
+    sections = list(dict.fromkeys(section for section, _ in groups))
+    order = sorted(groups, key=lambda group: (sections.index(group[0]), ["", *_TITLES].index(group[1])))
+    titles = {name: f"{s.capitalize()}{_TITLES.get(whose, '')}" for s, whose in order for name in groups[s, whose]}
+    return {"task": None, **titles}
+
+
+def _parameter(name: str, found: Fields, title: str | None, of_a_run: bool) -> inspect.Parameter:
     """One option, unset by default so that a typed value can be told from the default."""
     dashed = name.replace("_", "-")
     kind = _kind(found)
     default = f"Default: {_DEFAULTS.get(name, 'as the run has it')}." if of_a_run else _default(name, found)
     option = typer.Option(
         f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}",
-        help=" ".join(filter(None, (described(name), _whose(found), default))),
+        help=_TASK if name == "task" else " ".join(filter(None, (described(name), default))),
+        rich_help_panel=title,
         show_default=False,
         metavar="<str>" if kind == list[str] else None,
     )
@@ -144,8 +172,6 @@ def _read(value: Any, found: Fields) -> Any:
 
 def _default(name: str, found: Fields) -> str:
     """What holds when the option is not typed."""
-    if name == "task":
-        return "Default: seq2seq."
     shown = {who: _shown(name, field.default) for who, field in found.items()}
     if len(set(shown.values())) == 1:
         default = next(iter(shown.values()))
@@ -155,15 +181,10 @@ def _default(name: str, found: Fields) -> str:
 
 
 def _shown(name: str, default: object) -> str:
+    if name in _TOLD:
+        return "told from the data"
     if default is None:
         return "by the kind of input" if name in RECIPES["text"] else ""
     if isinstance(default, bool):
         return "yes" if default else "no"
     return "" if default == () else str(default)
-
-
-def _whose(found: Fields) -> str:
-    """Which tasks have the option, where not all do."""
-    if len(found) > 1:
-        return ""
-    return "Not for seq2seq." if OTHERS in found else "For seq2seq."

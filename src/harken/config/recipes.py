@@ -26,7 +26,7 @@ _TOKENS: dict[str, Any] = {
     "bidirectional": True,
     "dropout": 0.5,
     "embedding_dropout": 0.0,
-    "word_dropout": 0.2,
+    "word_dropout": 0.1,
     "convolution": 0,
     "kernel_size": 5,
     "pooling": "attention",
@@ -54,7 +54,7 @@ RECIPES: dict[InputKind, dict[str, Any]] = {
     "text": _TOKENS,
     "ids": _TOKENS,
     "sentences": _TOKENS,
-    "words": _TOKENS | {"characters": True, "hidden_size": 200, "dropout": 0.4, "word_dropout": 0.1, "epochs": 5},
+    "words": _TOKENS | {"characters": True, "hidden_size": 200, "dropout": 0.4, "epochs": 5},
     "series": _NUMBERS | {"convolution": 64},
     "vectors": _NUMBERS,
 }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harken.config import DataConfig
+from harken.config import DataConfig, ExamplesConfig
 from harken.data.opening import csv_records, texts
 from harken.errors import DataError
 
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     problem: str | None = None  # why nothing could be read
 
 
-def is_empty(text: str, config: DataConfig) -> bool:
+def is_empty(text: str, config: DataConfig | ExamplesConfig) -> bool:
     """Whether a text holds nothing, or nothing but white space where that is ignored."""
     return not (text.strip() if config.strip else text)
 

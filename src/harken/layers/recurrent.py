@@ -11,11 +11,11 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from harken.engine.directions import GATES, Cell, Weights
 from harken.engine.op import ragged_layer
 from harken.errors import ShapeError, UsageError
+from harken.layers.regularization import dropout
 from harken.layers.state import GRUState, LSTMState, State, final_state, split_state
 from harken.layers.stepper import Combine, Stepper
 
@@ -151,7 +151,7 @@ class Recurrent(nn.Module):
         c_n: list[Tensor] = []
         for layer, (h0, c0) in enumerate(split_state(self.cell, state, self.num_layers, shape)):
             if layer > 0:
-                x = F.dropout(layers[-1], self.dropout, self.training) if self.dropout else layers[-1]
+                x = dropout(layers[-1], self.dropout, self.training)
             weights = [self._weights(suffix) for suffix in self._suffixes(layer)]
             outputs, h, c = ragged_layer(self.cell, x, lengths, weights, h0, c0)
             layers.append(outputs)  # (B, T, directions * H)

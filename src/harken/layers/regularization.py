@@ -25,12 +25,13 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """
     if not _drops(p, training):
         return x
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.dropout(x, p)
-    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    dropped = min(round(p * _LEVELS), _LEVELS - 1)  # levels of which nothing is kept
+    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
     draws = bits.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = draws >= round(p * _LEVELS) - _LEVELS // 2
-    return x * kept.to(x.dtype).mul_(1 / (1 - p))
+    kept = draws >= dropped - _LEVELS // 2
+    return x * kept.to(x.dtype).mul_(_LEVELS / (_LEVELS - dropped))
 
 
 def locked_dropout(x: Tensor, p: float, training: bool) -> Tensor:

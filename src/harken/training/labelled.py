@@ -51,7 +51,7 @@ class SequenceObjective:
         self.class_weight, self.label_smoothing, self.shown = dict(class_weight or {}), label_smoothing, list(shown)
         self.unit = "squared error, standardised" if all(h.kind == "values" for h in heads) else "nats per answer"
         self.shares = tuple(f"{prefix}{name}" for prefix, head in self._named() for name in SHARES[head.kind])
-        self.headline = tuple(f"{prefix}{HEADLINE[head.kind]}" for prefix, head in self._named())
+        self.headline = (*(f"{prefix}{HEADLINE[head.kind]}" for prefix, head in self._named()), "loss")
         self.reset()
 
     def _named(self) -> list[tuple[str, Head]]:

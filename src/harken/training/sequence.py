@@ -20,6 +20,7 @@ from harken.errors import ConfigError, DataError
 from harken.models.frontends import Frontend, SentenceFrontend, SeriesFrontend, TokenFrontend, WordFrontend
 from harken.models.sequence import SequenceModel
 from harken.predictor.sequence import BATCH_SIZE, SequencePredictor, build_model
+from harken.training.announcement import announced
 from harken.training.labelled import SequenceObjective
 from harken.training.rows import Labelled, in_few_words
 from harken.training.run import Trained, epoch_steps, train
@@ -61,6 +62,10 @@ def train_sequence(
     heads = fit_heads(training.labels, config.task, config.model.binary)
     encoder = Encoder.fit(training.inputs, config.features) if start is None else start.encoder
     batches = _loader(config, encoder, heads, training, shuffle=True)
+    if show is not None and is_first_process():
+        counted = {"rows": len(training.inputs), "validation_rows": 0 if validation is None else len(validation.inputs)}
+        for line in announced(config, heads, batches.targets, **counted, steps=len(batches)):
+            show(line)
     vectors = _word_vectors(config, encoder, show)
     facts: dict[str, Any] = {
         "heads": [head.to_json() for head in heads],
