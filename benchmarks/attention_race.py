@@ -34,6 +34,8 @@ SIZE, HEADS, BATCH, RATE = 64, 4, 32, 1e-3
 STEPS, EVERY = 800, 40  # of training, and between two points of a curve
 HALF = 0.8  # nats: less than half of what it costs to know only how frequent the classes are (1.64)
 MOST = 0.75  # of the held-out rows right
+LAST = 4  # points of a curve whose mean is its end
+RIGHT = "self-attention, then attention pooling"  # what a fault is compared with
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Way:
 
 WAYS = {
     "attention pooling": Way(attends=False),
-    "self-attention, then attention pooling": Way(),
+    RIGHT: Way(),
     "self-attention, then the mean": Way(pooling="mean"),
     "fault: batch axis taken for time": Way(batch_axis=True),
     "fault: q, k, v projected twice": Way(twice=True),
@@ -184,30 +186,64 @@ def benchmark(store: Store, quick: bool) -> list[Row]:
             settings = {"steps": steps, **asdict(way)}
             curves[name].append(store.measure(name, settings, seed, partial(learn, way, data, steps, seed)))
     draw(curves, store)
-    print("\n" + summary(curves))
+    print(f"\n{summary(curves)}\n\n{details(curves)}")
     return [row for name, runs in curves.items() for row in rows(name, runs, steps)]
 
 
 def rows(name: str, runs: Sequence[Run], steps: int) -> list[Row]:
     """How many steps it takes until half of the loss is gone, until most is right, and how much is right in the end."""
-    half, most = ([first(run, curve, goal) for run in runs] for curve, goal in (("loss", HALF), ("right", MOST)))
-    last = [max(run.value["right"][-4:]) for run in runs]
+    half, most = passed(runs)
     return [
         claim(f"{name}: training loss below {HALF}", half, None, "steps", median=True, runs=runs),
         claim(f"{name}: {MOST:.0%} of the held-out rows right", most, None, "steps", median=True, runs=runs),
-        claim(f"{name}: right after {steps} steps", last, None, "share", runs=runs),
+        claim(f"{name}: right, mean of the last {LAST} looks in {steps} steps", ends(runs), None, "share", runs=runs),
     ]
 
 
 def summary(curves: Mapping[str, Sequence[Run]]) -> str:
-    """The table of docs/which-attention.md: medians over the seeds."""
-    lines = [f"| behind the LSTM | loss < {HALF} | {MOST:.0%} right | right in the end |", "|---|---|---|---|"]
+    """The table of docs/which-attention.md: steps are medians over the seeds, the end is the mean."""
+    lines = [f"| behind the LSTM | loss < {HALF} | {MOST:.0%} right | right, last {LAST} looks |", "|---|---|---|---|"]
     for name, runs in curves.items():
-        steps = [[first(run, curve, goal) for run in runs] for curve, goal in (("loss", HALF), ("right", MOST))]
-        told = [f"step {statistics.median(s):.0f}" if None not in s else "not reached" for s in steps]
-        last = statistics.fmean(max(run.value["right"][-4:]) for run in runs)
-        lines.append(f"| {name} | {told[0]} | {told[1]} | {last:.1%} |")
+        told = [f"step {statistics.median(s):.0f}" if None not in s else "not reached" for s in passed(runs)]
+        lines.append(f"| {name} | {told[0]} | {told[1]} | {statistics.fmean(ends(runs)):.1%} |")
     return "\n".join(lines)
+
+
+def details(curves: Mapping[str, Sequence[Run]]) -> str:
+    """What the words beside that table rest on: seed by seed, and against what is right with the same seed."""
+    lines = []
+    for name, runs in curves.items():
+        half, most = passed(runs)
+        compared = ""
+        if RIGHT in curves and name != RIGHT:
+            points = [100 * (end - right) for end, right in zip(ends(runs), ends(curves[RIGHT]), strict=True)]
+            compared = f", {_spread(points, '+.1f')} points beside what is right"
+        end = _spread([100 * value for value in ends(runs)], ".1f")
+        told = f"loss < {HALF} {_steps(half)}; {MOST:.0%} right {_steps(most)}; in the end {end}% right{compared}"
+        lines.append(f"{name}: {told}")
+    return "\n".join(lines)
+
+
+def _steps(found: Sequence[float | None]) -> str:
+    """The median over the seeds, and each of them."""
+    each = ", ".join("never" if step is None else f"{step:.0f}" for step in found)
+    return f"{'not reached' if None in found else f'at step {statistics.median(found):.0f}'} ({each})"
+
+
+def _spread(values: Sequence[float], spec: str) -> str:
+    """The mean, and with several seeds their standard deviation."""
+    mean = f"{statistics.fmean(values):{spec}}"
+    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def passed(runs: Sequence[Run]) -> tuple[list[float | None], list[float | None]]:
+    """For each seed, the step at which half of the loss is gone, and the one at which most is right."""
+    return [first(run, "loss", HALF) for run in runs], [first(run, "right", MOST) for run in runs]
+
+
+def ends(runs: Sequence[Run]) -> list[float]:
+    """For each seed, what is right in the end: one look is noisy, and the best of several flatters."""
+    return [statistics.fmean(run.value["right"][-LAST:]) for run in runs]
 
 
 def first(run: Run, curve: str, goal: float) -> float | None:

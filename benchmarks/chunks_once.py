@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,9 @@ def write_files(folder: Path, fold: int, which: str) -> None:
 
 def harken(folder: Path, verb: str, *words: str) -> str:
     """Run the command line there; what it prints as JSON."""
-    done = subprocess.run([*HARKEN, verb, *words, "--json"], cwd=folder, capture_output=True, text=True, check=False)
+    command = [*HARKEN, verb, *words, "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # runs go side by side, one on each core
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"harken {verb} failed:\n{done.stderr[-4000:]}")
     return done.stdout

@@ -6,10 +6,13 @@ are evaluated once a run. Anchors are published numbers of other models, from th
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks.harness import Row, Run, Store, claim, main, run_script
+from benchmarks.harness import Row, Run, Store, Values, claim, main, run_script
 from harken.config import RECIPES, RunConfig
 
 VERSION = 1
@@ -34,50 +37,56 @@ KINDS = {
 }  # the others are series
 FEW = ("ewt", "adding")  # 3 seeds: a run takes minutes
 FOLDS = 10
-CHUNKS = ("all", "first", "mean")
+CHUNKS = {"first": "first chunk only", "mean": "mean of chunks", "all": "all chunks (goal: both)"}
+REVIEWS = ("reviews-flat", "reviews-sentences")
+
+
+Job = tuple[str, int, int | None]  # set or input of chunks, seed, fold
 
 
 def benchmark(store: Store, quick: bool) -> list[Row]:
-    """All of it; quick: one seed, and one fold."""
+    """All of it; quick: one seed, and one fold. Runs have one thread each, and there are as many at a time as cores."""
+    folds = range(1 if quick else FOLDS)
+    jobs: list[Job] = [(name, seed, None) for name in CLAIMS for seed in _seeds(name, quick)]
+    jobs += [(f"chunks: {which}", 0, fold) for which in CHUNKS for fold in folds]
+    jobs += [(name, 0, fold) for name in REVIEWS for fold in folds]
+    found: dict[Job, Run] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        missing = [job for job in jobs if store.find(job[0], _settings(job), job[1]) is None]
+        running = {job: pool.submit(run_script, *_command(job)) for job in missing}
+        for job in jobs:
+            action = running[job].result if job in running else _never
+            found[job] = store.measure(job[0], _settings(job), job[1], action)
     rows = []
     for name, (text, number, goal, unit, at_most) in CLAIMS.items():
-        seeds = range(1 if quick else 3 if name in FEW else 5)
-        runs = [_run(store, name, seed) for seed in seeds]
+        runs = [found[name, seed, None] for seed in _seeds(name, quick)]
         rows.append(claim(text, [run.value[number] for run in runs], goal, unit, at_most=at_most, runs=runs))
-        rows.append(_reported(f"{name}: seconds of training", runs, "fit_seconds", "s"))
         if name in ("ECG5000", "sst2"):
             other = "macro_f1" if name == "ECG5000" else "calibration_error"
             rows.append(_reported(f"{name}: {other.replace('_', ' ')}", runs, other, "share"))
-    return rows + reviews(store, range(1 if quick else FOLDS)) + chunks(store, range(1 if quick else FOLDS))
+        rows.append(_reported(f"{name}: seconds of training on one core", runs, "fit_seconds", "s"))
+        rows.append(_reported(f"{name}: parameters", runs, "parameters", ""))
+    return rows + _chunks(found, folds) + _reviews(found, folds)
 
 
-def reviews(store: Store, folds: Sequence[int]) -> list[Row]:
+def _reviews(found: Mapping[Job, Run], folds: Sequence[int]) -> list[Row]:
     """Movie reviews, ten folds, one seed: flat text, and sentences in documents."""
-    flat, deep = ([_run(store, name, 0, fold) for fold in folds] for name in ("reviews-flat", "reviews-sentences"))
-    reached = _mean(flat)
+    flat, deep = ([found[name, 0, fold] for fold in folds] for name in REVIEWS)
     return [
-        claim("movie reviews, flat text: accuracy", [r.value["accuracy"] for r in flat], None, "share", runs=flat),
+        _reported("movie reviews, flat text: accuracy", flat, "accuracy", "share"),
         claim(
             "movie reviews, sentences in documents: accuracy (goal: the flat one)",
             [run.value["accuracy"] for run in deep],
-            reached,
+            _mean(flat),
             "share",
             runs=deep,
         ),
     ]
 
 
-def chunks(store: Store, folds: Sequence[int]) -> list[Row]:
+def _chunks(found: Mapping[Job, Run], folds: Sequence[int]) -> list[Row]:
     """Movie reviews as vectors of 200-word chunks, through Parquet and the command line."""
-    runs: dict[str, list[Run]] = {}
-    for which in CHUNKS:
-        script = ("benchmarks/chunks_once.py", "--which", which)
-        runs[which] = [
-            store.measure(
-                f"chunks: {which}", {"fold": fold}, 0, lambda f=fold, s=script: run_script(*s, "--fold", str(f))
-            )
-            for fold in folds
-        ]
+    runs = {which: [found[f"chunks: {which}", 0, fold] for fold in folds] for which in CHUNKS}
     best = max(_mean(runs["first"]), _mean(runs["mean"]))
     return [
         claim(
@@ -87,22 +96,33 @@ def chunks(store: Store, folds: Sequence[int]) -> list[Row]:
             "share",
             runs=runs[which],
         )
-        for which, name in (
-            ("first", "first chunk only"),
-            ("mean", "mean of chunks"),
-            ("all", "all chunks (goal: both)"),
-        )
+        for which, name in CHUNKS.items()
     ]
 
 
-def _run(store: Store, name: str, seed: int, fold: int | None = None) -> Run:
-    options = [] if fold is None else ["--fold", str(fold)]
-    command = ("benchmarks/label_once.py", "--data", name, "--seed", str(seed), *options)
-    kind, task = KINDS.get(name, ("series", "classify"))
+def _seeds(name: str, quick: bool) -> range:
+    return range(1 if quick else 3 if name in FEW else 5)
+
+
+def _command(job: Job) -> tuple[str, ...]:
+    name, seed, fold = job
+    script, option = ("chunks_once", "--which") if name.startswith("chunks") else ("label_once", "--data")
+    which = name.removeprefix("chunks: ")
+    return (f"benchmarks/{script}.py", option, which, "--seed", str(seed), "--fold", str(fold or 0))
+
+
+def _settings(job: Job) -> Values:
+    """What a stored run must agree with: its fold, and the recipe of that day."""
+    name, _, fold = job
+    kind, task = KINDS.get(name, ("vectors" if name.startswith("chunks") else "series", "classify"))
     settled = RunConfig.build({"task": task}).settled(kind)
     recipe = {option: getattr(getattr(settled, settled.option_names()[option]), option) for option in RECIPES[kind]}
-    settings = {**({} if fold is None else {"fold": fold}), "recipe": json.dumps(recipe)}
-    return store.measure(name, settings, seed, lambda: run_script(*command))
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
+    return {"recipe": digest} | ({} if fold is None else {"fold": fold})
+
+
+def _never() -> Values:
+    raise AssertionError("a run that is stored is not measured again")
 
 
 def _reported(text: str, runs: Sequence[Run], number: str, unit: str) -> Row:

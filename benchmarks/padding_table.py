@@ -21,7 +21,7 @@ from benchmarks.peers.padding_cases import SIZE, UNITS, Checked, check, digest, 
 from harken.config import SequenceModelConfig
 from harken.layers.pooling import Pooled, build_pooling, final_vector
 
-VERSION = 1
+VERSION = 2
 PEERS = ROOT / "benchmarks" / "peers"
 LIBRARIES = {
     "keras": "Keras",

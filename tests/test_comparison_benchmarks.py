@@ -92,6 +92,16 @@ def test_every_recipe_but_the_right_ones_is_found_wrong(cases):
     }  # fmt: skip
 
 
+def test_the_recipe_of_rows_that_look_at_rows_has_no_other_fault():
+    from benchmarks.peers import padding_recipes
+
+    torch.manual_seed(0)
+    recipe = padding_recipes.BatchSecond().double()
+    x, lengths = torch.randn(3, 6, padding_recipes.SIZE, dtype=torch.float64), torch.tensor([4, 2, 0])
+    assert torch.allclose(recipe(x, lengths)[:2], recipe(x[:2, :4], lengths[:2]), atol=1e-10)  # no padding is looked at
+    assert not torch.allclose(recipe(x, lengths)[:1], recipe(x[:1], lengths[:1]))  # but the other row is
+
+
 def test_every_pooling_of_ours_is_in_the_table_and_passes(table, cases):
     assert {"last", "attention", "self-attention"} <= set(table.POOLINGS)
     for pooling in table.POOLINGS:
@@ -186,14 +196,23 @@ def test_learning_gives_a_curve(race, data, monkeypatch):
 
 
 def test_curves_become_rows_a_table_and_a_picture(race, tmp_path):
-    value = {"step": [40, 80, 120], "loss": [1.5, 0.9, 0.7], "right": [0.2, 0.8, 0.78]}
-    never = value | {"loss": [1.6, 1.5, 1.4], "right": [0.2, 0.3, 0.3]}
-    curves = {"good": [measured(value)] * 2, "fault: bad": [measured(value), measured(never)]}
-    rows = [row for name, runs in curves.items() for row in race.rows(name, runs, 120)]
-    assert [row["value"] for row in rows[:3]] == [120.0, 80.0, 0.8]
+    value = {"step": [40, 80, 120, 160, 200], "loss": [1.5, 0.9, 0.7, 0.6, 0.5], "right": [0.2, 0.8, 0.7, 0.9, 0.8]}
+    later = value | {"right": [0.2, 0.7, 0.8, 0.8, 0.9]}
+    never = value | {"loss": [1.6, 1.5, 1.4, 1.4, 1.4], "right": [0.2, 0.3, 0.2, 0.4, 0.3]}
+    curves = {race.RIGHT: [measured(value), measured(later)], "fault: bad": [measured(value), measured(never)]}
+    rows = [row for name, runs in curves.items() for row in race.rows(name, runs, 200)]
+    assert [row["value"] for row in rows[:3]] == [120.0, 100.0, pytest.approx(0.8)]  # the mean of the end, not its best
     assert [row["value"] for row in rows[3:5]] == [None, None]
-    assert "| good | step 120 | step 80 | 80.0% |" in race.summary(curves)
+    assert f"| {race.RIGHT} | step 120 | step 100 | 80.0% |" in race.summary(curves)
     assert "| fault: bad | not reached | not reached | 55.0% |" in race.summary(curves)
+    assert race.details(curves).splitlines() == [
+        f"{race.RIGHT}: loss < 0.8 at step 120 (120, 120); 75% right at step 100 (80, 120); in the end 80.0 ± 0.0% "
+        "right",
+        "fault: bad: loss < 0.8 not reached (120, never); 75% right not reached (80, never); in the end 55.0 ± 35.4% "
+        "right, -25.0 ± 35.4 points beside what is right",
+    ]
+    alone = {name: runs[:1] for name, runs in curves.items()}
+    assert race.details(alone).endswith("in the end 80.0% right, +0.0 points beside what is right")
     race.draw(curves, SimpleNamespace(path=tmp_path / "attention_race.json"))
     assert (tmp_path / "attention_race_curves.png").stat().st_size > 1000
 

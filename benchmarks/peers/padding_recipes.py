@@ -1,6 +1,7 @@
 """The classic recipes, as tutorials and answers have them, and the two that are right: modules of (x, lengths).
 
-Each has one fault alone; the rest of it is done right, so that the fault is what is found.
+Each has one fault; the rest of it is done right, so that the fault is what is found. Where the LSTM is called without
+packing (a dense call), that is the fault: it has read the padding in whatever is taken from it afterwards.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class ReshapedState(Recipe):
         return self.packed(x, lengths)[1].reshape(len(x), -1)
 
 
-class SumOverPads(Recipe):
+class SumOfDense(Recipe):
     """Sum over all columns of a padded batch."""
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -133,7 +134,7 @@ class SelfAttention(Recipe):
 
 
 class BatchSecond(Recipe):
-    """nn.MultiheadAttention without `batch_first`, fed (B, T, D): every row looks at the other rows."""
+    """nn.MultiheadAttention without `batch_first`, fed (B, T, D): every row looks at the other rows, padding masked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +143,8 @@ class BatchSecond(Recipe):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, D) → (B, 2H)."""
         outputs, mask = self.packed(x, lengths)[0], real(x, lengths)
-        seen = self.attention(outputs, outputs, outputs)[0]
+        padding = ~mask.T & mask.any(0).unsqueeze(1)  # (T, B); a column that is padding in all rows would be 0 / 0
+        seen = self.attention(outputs, outputs, outputs, key_padding_mask=padding)[0]
         return (seen * mask.unsqueeze(2)).sum(1) / lengths.clamp(min=1).unsqueeze(1)
 
 
@@ -188,7 +190,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "output[:, -1]": LastColumn,
     "h_n without packing": StateAfterPads,
     "h_n.reshape(B, -1), packed": ReshapedState,
-    "sum over all columns": SumOverPads,
+    "sum over a dense call's columns": SumOfDense,
     "mean over all columns, packed": MeanOverPads,
     "maximum over all columns, packed": MaxOverPads,
     "attention pooling, softmax unmasked": UnmaskedSoftmax,

@@ -89,12 +89,16 @@ def write_pairs(path: Path, rows: int = 60) -> Path:
 
 def train_tiny(folder: Path, *options: str) -> Path:
     """A run in ``folder``/run; what it prints is thrown away."""
-    pairs, out = write_pairs(folder / "pairs.csv"), folder / "run"
+    return train_quietly(write_pairs(folder / "pairs.csv"), folder / "run", *TINY, *options)
+
+
+def train_quietly(data: Path, out: Path, *options: str) -> Path:
+    """A run in ``out``; what it prints is thrown away."""
     kept = sys.stdout, sys.stderr
     with Path(os.devnull).open("w") as nowhere:
         sys.stdout = nowhere
         try:
-            code = main(["train", str(pairs), *TINY, *options, "--out", str(out)])
+            code = main(["train", str(data), *options, "--out", str(out)])
         finally:
             sys.stdout, sys.stderr = kept
     assert code == 0
@@ -124,6 +128,12 @@ def learned_run(tmp_path_factory):
 def plain_run(tmp_path_factory):
     """A trained model without attention."""
     return train_tiny(tmp_path_factory.mktemp("plain"), "--kind", "plain")
+
+
+@pytest.fixture(scope="session")
+def train():
+    """Train on a file, into a folder, with any options: ``train(data, out, *options)``."""
+    return train_quietly
 
 
 @pytest.fixture

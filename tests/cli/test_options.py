@@ -1,11 +1,12 @@
 """harken.cli.options: a field of the configuration is an option, whatever its type."""
 
+import re
 from typing import Literal, get_args, get_origin
 
 import pytest
 
 from harken.cli.options import ANSWERING, OTHERS, READING, described, fields, takes
-from harken.config import RunConfig, Seq2SeqRun, SequenceRun
+from harken.config import TASKS, RunConfig, Seq2SeqRun, SequenceRun
 
 # A value other than the default for each option that is neither a choice nor a flag.
 NUMBERS = {
@@ -40,6 +41,7 @@ NUMBERS = {
     "min_count": "2",
     "embedding_dropout": "0.25",
     "word_dropout": "0.2",
+    "rare_word_dropout": "0.3",
     "convolution": "0",
     "kernel_size": "3",
     "mlp_size": "10",
@@ -138,15 +140,34 @@ def test_an_option_of_another_task_is_refused(harken, arguments, words):
 
 def test_help_says_whose_an_option_is_and_what_holds_without_it(harken):
     out = " ".join(harken("train", "--help").out.split())
-    assert "the previous attentional vector (Luong et al. 2015, section 3.3). For seq2seq. Default: no." in out
-    assert "Column of the texts. Not for seq2seq. --" in out
-    assert "What one step of a text is. Not for seq2seq. Default: by the kind of input." in out
+    assert "the previous attentional vector (Luong et al. 2015, section 3.3). Default: no." in out
+    assert "Column of the texts. Default: told from the data. --" in out
+    assert "What one step of a text is. Default: by the kind of input." in out
+    assert "tag gives every step a label. Default: told from the data. --" in out
     assert f"Rows per step. Default: 128 (seq2seq), by the kind of input ({OTHERS})." in out
     assert f"Default: 4 (seq2seq), 1 ({OTHERS})." in out
     assert "Ignore white space around every text. Default: yes." in out
     assert described("seed") == "Seed of initialisation, order, dropout and sampling."
     assert described("train").startswith("Seq2seq: File of training rows: text, CSV")
     assert "The other tasks: File of training rows: CSV" in described("train")
+
+
+def test_help_has_a_heading_for_each_section_and_kind_of_run(harken):
+    """Under the heading of one kind of run stand the options that no other has, and nothing else."""
+    groups, group = {}, []
+    for line in harken("train", "--help").out.splitlines():
+        if re.fullmatch(r"\S.*:", line):
+            group = groups.setdefault(line.removesuffix(":"), [])
+        elif option := re.match(r"  --([a-z-]+)", line):
+            group.append(option[1].replace("-", "_"))
+    assert list(groups)[:5] == ["Arguments", "Options", "Data", "Data of seq2seq", "Data of classify, regress and tag"]
+    assert {"task", "out", "resume", "help"} <= set(groups["Options"])
+    for name, found in fields().items():
+        whose = {"seq2seq": " of seq2seq", OTHERS: " of classify, regress and tag"}[next(iter(found))]
+        sections = {run.option_names()[name] for run in TASKS.values() if name in run.option_names()}
+        if name not in ("task", "train"):
+            title = min(sections).capitalize() + (whose if len(found) == 1 else "")
+            assert name in groups[title], (name, title)
 
 
 def test_every_option_is_in_the_help_of_train(harken):

@@ -200,7 +200,7 @@ def test_strict_makes_empty_rows_an_error(harken, run, tmp_path):
         assert "empty texts: 1 of 3" in result.sentence
         assert "--strict" in result.sentence
         assert not list(tmp_path.iterdir())
-    assert "Refuse empty texts, and texts" in " ".join(harken("predict", "--help").out.split())
+    assert "Refuse empty rows, and rows" in " ".join(harken("predict", "--help").out.split())
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ FILES = {"bundle", "resume.ckpt", "metrics.json", "history.csv", "curves.png", "
 
 
 def test_print_config_is_complete_commented_and_can_be_fed_back(harken, tmp_path):
-    first = harken("train", "rows.csv", "--hidden-size", "48", "--print-config")
-    assert first.code == 0
+    (tmp_path / "rows.csv").write_text("source,target\n1,2\n")
+    first = harken("train", tmp_path / "rows.csv", "--hidden-size", "48", "--print-config")
+    assert (first.code, first.err) == (0, "")
     for name in Seq2SeqRun.option_names():
         assert f"{name}: " in first.out
     assert "# Units per recurrent layer" in first.out

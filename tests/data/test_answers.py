@@ -109,6 +109,13 @@ def test_several_values(y):
     assert math.isnan(second[1])
 
 
+def test_indicators_that_are_missing():
+    y = np.array([[0, 1], [None, None], [1, 1]], dtype=object)
+    assert as_labels(y, "classify").columns == {"label": [[1], None, [0, 1]]}
+    with pytest.raises(DataError, match="row 0 of the labels 'label' holds"):
+        as_labels(np.array([[0, None]], dtype=object), "classify")
+
+
 def test_values_that_are_missing():
     assert columns([1.0, None, NAN], "regress") == {"label": [1.0, None, None]}
     assert columns([(1, 2), (NAN, None)], "regress") == {"label": [(1.0, 2.0), None]}

@@ -1,7 +1,11 @@
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
 from harken.config import ExamplesConfig
+from harken.data import arrays
 from harken.data.arrays import read_npz
 from harken.data.ragged import Ragged
 from harken.errors import DataError
@@ -84,11 +88,77 @@ def test_labels_have_the_name_that_another_file_gave_them(tmp_path):
         ({"values": np.ones(3), "offsets": [0, 4]}, {}, "offsets must start at 0 or later, never fall, and end at 3"),
         ({"values": np.ones((3, 1, 1)), "offsets": [0, 3]}, {}, "and must be numbers"),
         ({"X": np.ones((0, 2))}, {}, "is empty"),
+        ({"X": np.ones((3, 10, 0))}, {}, r"array 'X' is float64 \(3, 10, 0\), and must be numbers"),
+        ({"values": np.ones((3, 0)), "offsets": [0, 3]}, {}, "lists hold numbers or vectors of one number or more"),
+        ({"X": np.ones((2, 2)), "y": np.ones(2, complex)}, {}, "array 'y' is complex128, and must be numbers, truth"),
+        ({"X": np.ones((2, 2)), "y": np.ones((2, 0))}, {}, r"array 'y' is \(2, 0\), and must have 2 rows"),
+        ({"X": np.ones((2, 2)), "y": np.zeros(2, [("a", int)])}, {}, "array 'y' is .*'a'.*, and must be numbers"),
+        ({"X": np.array([b"\xff", b"a"])}, {}, "array 'X' holds bytes that are not UTF-8"),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, config, complaint, tmp_path):
     with pytest.raises(DataError, match=complaint):
         read(tmp_path, config, **arrays)
+
+
+def test_labels_of_many_types(tmp_path):
+    for y, labels in (
+        (np.array(["a", "é"]), ["a", "é"]),
+        (np.array(["é".encode(), b"b"]), ["é", "b"]),
+        (np.array(["2020-01-01", "2020-01-02"], "M8[D]"), ["2020-01-01", "2020-01-02"]),
+        (np.array([1, 2**63], np.uint64), [1, 2**63]),
+        (np.array([0.5, 2], np.longdouble), [0.5, 2.0]),
+    ):
+        assert read(tmp_path, X=np.ones((2, 2)), y=y).columns.column("label").to_pylist() == labels
+
+
+def header(shape, descr="<f8", size=16) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(size)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (header((10**14, 1)), r"array 'X' is float64 \(100000000000000, 1\), 800,000,000,000,000 bytes, and the file"),
+        (header((1, 1)), r"\(1, 1\), 8 bytes, and the file holds others"),
+        (header((-1, -2)), r"and the file holds others"),
+        (header((0, 10**30), size=0), "damaged or not an .npz file"),
+        (header((2, 1))[:-1], "16 bytes, and the file holds others"),
+        (b"text", "damaged or not an .npz file"),
+    ],
+)
+def test_a_header_that_claims_what_is_not_there(content, complaint, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("X.npy", content)
+    with pytest.raises(DataError, match=complaint):
+        read_npz(tmp_path / "a.npz", ExamplesConfig())
+
+
+def test_an_array_that_is_packed_too_tight(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("X.npy", header((2, 1)))
+    with pytest.raises(DataError, match=r"write it again with numpy\.savez"):
+        read_npz(tmp_path / "a.npz", ExamplesConfig())
+    np.savez_compressed(tmp_path / "a.npz", X=np.zeros((1000, 100)))
+    assert len(read_npz(tmp_path / "a.npz", ExamplesConfig())) == 1000, "as tight as zip files are"
+    monkeypatch.setattr(arrays, "_LARGEST", 2**19)
+    with pytest.raises(DataError, match="array 'X' has 0 GiB, more than"):
+        read_npz(tmp_path / "a.npz", ExamplesConfig())
+
+
+def test_one_bare_array_of_objects(tmp_path):
+    with (tmp_path / "o.npz").open("wb") as file:
+        np.save(file, np.array([None, "a"]), allow_pickle=True)
+    with pytest.raises(DataError, match=r"it holds one bare array: save it with numpy\.savez"):
+        read_npz(tmp_path / "o.npz", ExamplesConfig())
+
+
+def test_labels_are_not_looked_at_where_none_are_wanted(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.ones((2, 2)), y=np.ones(2, complex), w=np.array([None, 1]))
+    table = read_npz(tmp_path / "a.npz", ExamplesConfig(weight="w"), require_labels=False)
+    assert (len(table), table.labels, table.there) == (2, (), ("input",))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 damaged", "npy"])

@@ -330,3 +330,16 @@ def test_only_what_the_rows_hold_counts():
 def test_a_channel_without_a_value(how):
     with pytest.raises(DataError, match="channel 1 has no value in any training row"):
         channel_statistics(rows([[[1.0, NAN]]], missing="mean"), how)
+
+
+@pytest.mark.parametrize(
+    ("X", "kind"), [(TEXTS, "text"), ([["a rose", "is"], [], ["a"]], "sentences"), ([[5, 5, 9], [], [7]], "ids")]
+)
+def test_counts_are_those_of_every_id_in_every_row(X, kind: str) -> None:
+    inputs = rows(X, kind)
+    encoder = fit(inputs)
+    encoded = encoder.encode(inputs)
+    batch = encoded.batch(torch.arange(len(inputs)))
+    ids, lengths = (batch.values, batch.lengths) if batch.pieces is None else (batch.pieces.ids, batch.pieces.lengths)
+    real = ids[torch.arange(ids.shape[1]) < lengths[:, None]]
+    assert torch.equal(encoded.counts(encoder.vocabulary_size), torch.bincount(real, minlength=encoder.vocabulary_size))

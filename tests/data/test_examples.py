@@ -1,4 +1,5 @@
 import json
+import math
 import zipfile
 
 import numpy as np
@@ -7,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from harken.config import ExamplesConfig
 from harken.data.examples import Examples, read_examples
@@ -91,7 +93,7 @@ def test_what_was_told_from_training_rows_holds_for_others(tmp_path):
 def test_without_labels_weights_and_keys_may_be_missing(tmp_path):
     config = {"text": "review", "label": "stars", "weight": "weight", "key": "id"}
     examples = read({"review": ["a", None], "stars": [1, None]}, require_labels=False, **config)
-    assert (examples.labels.columns, examples.weights, examples.keys) == ({"stars": [1, None]}, None, None)
+    assert (examples.inputs.rows, examples.labels, examples.weights, examples.keys) == (["a", ""], None, None, None)
     assert read({"review": ["a"], "stars": [None]}, require_labels=False, **config).labels is None
     lines = write(tmp_path / "a.txt", "one\n\ntwo, three\n")
     assert read(lines, require_labels=False, **config).inputs.rows == ["one", "", "two, three"]
@@ -99,6 +101,44 @@ def test_without_labels_weights_and_keys_may_be_missing(tmp_path):
         columns = {name: cells for name, cells in REVIEWS.items() if name != missing}
         with pytest.raises(DataError, match=f"has no column '{missing}'.*--{option}"):
             read(columns, **config)
+
+
+def test_labels_and_weights_of_rows_to_answer_are_not_looked_at(tmp_path):
+    config = ExamplesConfig(text="text", label="tags", label_delimiter="|", weight="w")
+    for cells in ({"tags": ["a|a", "b"], "w": ["x", "-1"]}, {"tags": [{"p": 1}, None], "w": [math.inf, None]}):
+        examples = read_examples({"text": ["a", "b"], **cells}, config, "classify", require_labels=False)
+        assert (len(examples), examples.labels, examples.weights) == (2, None, None)
+    lines = "id,time,x,y,w\na,1,1,p,2\na,2,1,q,x\n"  # within an id they differ
+    config = ExamplesConfig(series="x", id="id", time="time", label="y", weight="w")
+    assert len(read_examples(write(tmp_path / "a.csv", lines), config, "classify", require_labels=False)) == 1
+    np.savez(tmp_path / "a.npz", X=np.ones((2, 3)), y=np.array([1j, 2, 3]))
+    assert len(read(tmp_path / "a.npz", require_labels=False)) == 2
+    ts = write(tmp_path / "a.ts", "@classLabel true 1 2\n@data\n1,2:9\n5,6:?\n")
+    assert read(ts, require_labels=False).labels is None
+
+
+def test_weights_are_wanted_of_training_rows_alone(tmp_path):
+    config = ExamplesConfig(text="review", label="stars", weight="weight")
+    rest = {name: cells for name, cells in REVIEWS.items() if name != "weight"}
+    assert read_examples(rest, config, "classify", require_weights=False).weights is None
+    assert read_examples(REVIEWS, config, "classify", require_weights=False).weights == REVIEWS["weight"]
+    long = write(tmp_path / "a.csv", LONG)
+    config = ExamplesConfig(series="x", id="id", time="time", label="label", weight="w")
+    assert len(read_examples(long, config, "classify", require_weights=False)) == 4
+    with pytest.raises(DataError, match=r"has no column 'w'.*--weight"):
+        read_examples(long, config, "classify")
+
+
+def test_nothing_need_be_said():
+    assert read_examples({"text": ["a b", "c d"], "label": [0, 1]}).labels.columns == {"label": [0, 1]}
+
+
+def test_taking_rows():
+    taken = read(REVIEWS, text="review", label="stars", weight="weight", key="id").take([5, 0])
+    assert (taken.inputs.rows, taken.labels.columns) == (["bad again", "good, very"], {"stars": [1, 5]})
+    assert (taken.weights, taken.keys, taken.rows, len(taken)) == ([1.0, 1.0], ["r5", "r0"], [5, 0], 2)
+    bare = read({"text": ["a b", "c d"]}, text="text", require_labels=False).take(torch.tensor([1]))
+    assert (bare.inputs.rows, bare.labels, bare.weights, bare.keys) == (["c d"], None, None, None)
 
 
 # Series
@@ -219,6 +259,39 @@ def test_several_labels_in_a_cell(tmp_path):
     assert examples.labels.columns == {"tags": [["x", "y"], [], ["y"]]}
 
 
+def test_rows_that_name_a_label_twice_are_bad_rows(tmp_path):
+    path = write(tmp_path / "a.csv", "text,tags\na b,x|y\nc d,y|x|y\ne f,y\n")
+    config = {"text": "text", "label": "tags", "label_delimiter": "|"}
+    with pytest.raises(DataError, match=r"line 3: the labels 'y', 'x', 'y' \(column 'tags'\) name one twice"):
+        read(path, **config)
+    examples = read(path, skip_bad_rows=True, **config)
+    assert (examples.labels.columns, examples.skipped) == ({"tags": [["x", "y"], ["y"]]}, 1)
+    rows = {"text": ["a", "b", "c"], "tags": [["x"], ["x", None], ["y", "y"]]}
+    assert read(rows, "classify", text="text", label="tags", skip_bad_rows=True).rows == [0]
+
+
+def test_rows_with_another_number_of_values_are_bad_rows():
+    rows = {"text": ["a", "b", "c", "d", "e"], "v": [[1.0, 2.0], [3.0], [4.0, None], [math.inf, 1.0], None]}
+    with pytest.raises(DataError, match=r"row 1 .*: there are 1 values \(column 'v'\), and most rows have 2 \(--skip"):
+        read(rows, "regress", text="text", label="v")
+    examples = read(rows, "regress", text="text", label="v", skip_bad_rows=True)
+    assert (examples.rows, examples.skipped) == ([0, 2], 3)
+
+
+def test_a_table_of_labels_with_a_row_that_is_missing():
+    for cells, task, left in (
+        ([[0, 1], None, [1, 1]], "classify", [[1], [0, 1]]),
+        ([[0.5, 1], None, [1, 1]], "regress", [(0.5, 1), (1, 1)]),
+    ):
+        columns = {"text": ["a", "b", "c"], "y": pa.array(cells, pa.list_(pa.float64(), 2))}
+        with pytest.raises(DataError, match=r"row 1 .*: the label \(column 'y'\) is missing"):
+            read(columns, task, text="text", label="y")
+        examples = read(columns, task, text="text", label="y", skip_bad_rows=True)
+        assert examples.labels.columns == {"y": left}
+        several = read(columns | {"z": [0, 1, 1]}, task, text="text", label=("y", "z"))
+        assert several.labels.columns["y"] == [left[0], None, left[1]]
+
+
 @pytest.mark.parametrize("split", [False, True])
 def test_two_columns_of_words_and_tags(split, tmp_path):
     words, tags = [["the", "cat"], [], ["sat"]], [["D", "N"], [], ["V"]]
@@ -276,6 +349,14 @@ def test_a_row_of_a_million_characters():
     assert len(read(columns, text="text", label="label", max_characters=1_000_000)) == 2
     with pytest.raises(DataError, match="the input has 1,000,000 characters"):
         read({"text": [["a"], ["b" * 600_000, "c" * 400_000]], "label": [0, 1]}, text="text", label="label")
+
+
+def test_the_start_of_a_row_of_any_length(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\na b,x\n" + "c " * 60_000 + ",y\n")
+    with pytest.raises(DataError, match=r"line 3: the input has 120,000 characters, .*--truncate.*--skip-bad-rows"):
+        read(path, text="text", label="label")
+    assert len(read(path, text="text", label="label", truncate=5)) == 2
+    assert read(path, text="text", label="label", input="words", truncate=2).inputs.rows == [["a", "b"], ["c", "c"]]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, None])

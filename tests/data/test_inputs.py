@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken.config import ExamplesConfig
-from harken.data.inputs import Inputs, as_inputs
+from harken.data.examples import read_examples
+from harken.data.inputs import Inputs, as_inputs, kind_of_lists, sample_of
 from harken.data.ragged import Ragged
 from harken.errors import DataError, UsageError
 
 TEXTS = ["A rose. Is it?", "", "a rose"]
-SENTENCES = [["a rose .", "is"], [], ["a"]]
+SENTENCES = [["a rose .", "it is"], [], ["a"]]
 NUMBERS = [[5, 6, 7], [], [8]]
 FLOATS = [[0.5, 6.0], [], [8.0]]
 
@@ -53,6 +54,29 @@ def test_lists_of_texts(X):
         assert made(X, task, **options).kind == kind
         assert listed(made(X, task, **options)) == SENTENCES
         assert made(X, task, **options).lengths.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("X", columns([["dogs", "bark"], ["cats", "meow", "loud"]]), ids=type)
+def test_lists_of_words(X):
+    assert made(X).kind == made(X, "regress").kind == made(X, "tag").kind == "words"
+
+
+@pytest.mark.parametrize(
+    "rows", [[["New York", "is", "big"]], [["it is", "so"]], [["a b"]], [["a"]], [["", "a b"]], [[""]]]
+)
+def test_lists_of_texts_are_the_same_from_python_and_from_a_file(rows):
+    columns = {"x": rows * 2, "label": ["a", "b"]}
+    read = read_examples(columns, ExamplesConfig(label="label"), "classify").inputs
+    named = read_examples(columns, ExamplesConfig(label="label", text="x"), "classify").inputs
+    assert made(rows * 2).kind == read.kind == named.kind
+    assert kind_of_lists(rows, "classify") == read.kind
+
+
+def test_a_kind_is_told_from_rows_everywhere():
+    rows = [["word"]] * 3000 + [["a sentence it is"]] * 6000
+    assert made(rows).kind == read_examples({"x": rows, "label": ["a", "b"] * 4500}).inputs.kind == "sentences"
+    assert sample_of(3) == [0, 1, 2]
+    assert (len(sample_of(9000)), sample_of(9000)[0], sample_of(9000)[-1]) == (2000, 0, 8999)
 
 
 @pytest.mark.parametrize("X", [*columns(NUMBERS), Ragged.from_lists(NUMBERS, torch.int32)], ids=type)
@@ -166,7 +190,7 @@ def test_names_of_channels():
         (["a", None], {}, r"row 1 is NoneType \(None\)"),
         (["a", math.nan], {}, r"row 1 is float \(nan\)"),
         (["a", ["b"]], {}, r"row 1 is list \(\['b'\]\): input=text needs a text"),
-        ([["a"], ["b", 3]], {}, r"row 1 holds int \(3\): input=sentences needs a text or a list of sentences"),
+        ([["a"], ["b", 3]], {}, r"row 1 holds int \(3\): input=words needs a text or a list of words"),
         ([["a"], 3], {"input": "words"}, r"row 1 is int \(3\)"),
         ([["a"]], {"input": "series"}, "row 0, step 0 holds 'a', which is no number"),
         (["a"], {"input": "ids"}, r"row 0 is str \('a'\)"),
@@ -175,6 +199,7 @@ def test_names_of_channels():
         (np.ones((2, 2)), {"input": "text"}, "X holds numbers, and input=text needs texts"),
         (np.ones(3), {}, r"Reshape your data to .*the array is \(3,\)"),
         (np.ones((1, 1, 1, 1)), {}, "shape"),
+        (np.ones((3, 10, 0)), {}, "every step must have one value or more"),
         (Ragged(torch.ones(2, 2, 2), torch.tensor([0, 2])), {}, "input=series needs numbers, or vectors"),
         ([[1.0, math.nan]], {}, "row 0, step 1, channel 0 holds NaN: say --missing carry"),
         ([[1.0, math.inf]], {"missing": "mean"}, "row 0, step 1, channel 0 holds inf"),

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from harken.config import ExamplesConfig
-from harken.data.kinds import choose_columns, infer_task, told_task
+from harken.data.kinds import choose_columns, infer_task, named_columns, told_task
 from harken.data.tables import read_table
 from harken.errors import DataError
 
@@ -199,8 +199,31 @@ def test_columns_of_formats_that_have_none_are_not_filled_in(tmp_path):
     np.savez(path, X=np.ones((4, 3)), y=[1, 2, 1, 2])
     _, choice = chosen(path)
     assert choice.config == ExamplesConfig(input="series")
-    assert choice.described == ("input: series", "label: 'label', as the file has it")
+    assert choice.described == ("input: series", "label: as the file has it")
+    np.savez(path, X=np.ones((4, 3)), p=[1, 2, 1, 2], q=[1, 2, 1, 2])
+    assert chosen(path, label=("p", "q"))[1].described[1] == "label: 'p', 'q', as the file has it"
     conll = tmp_path / "a.conll"
     conll.write_text("EU X\nno Y\n")
     _, choice = chosen(conll)
     assert choice.config == ExamplesConfig(input="words", words="1", label="2")
+    assert choice.described[1] == "label: '2', as the file has it"
+
+
+def test_long_form_that_is_read_as_wide_is_hinted_at(tmp_path):
+    columns = {"id": [n // 4 for n in range(N)], "time": NUMBER, "v": VALUE, "w": VALUE, "label": CLASS}
+    pd.DataFrame(columns).to_csv(tmp_path / "a.csv", index=False)
+    hint = "read in wide form, a series in every row: if a row is one step, --id id --time time gathers the rows"
+    for given in ({"series": ("v", "w")}, {"series": ("v", "w"), "label": "label"}):
+        config = ExamplesConfig(**given)
+        table = read_table(tmp_path / "a.csv", config, named_columns(config))
+        described = choose_columns(table, config, "classify").described
+        assert any(sentence.startswith(hint) for sentence in described)
+    without = [
+        ({**columns, "id": NUMBER}, {"series": ("v", "w")}),
+        (columns, {"series": ("v", "w"), "id": "id", "time": "time"}),
+        ({**columns, "v": SERIES}, {"series": "v"}),
+        ({**columns, "t": TEXT}, {"text": "t"}),
+        ({name: columns[name] for name in ("id", "v", "w", "label")}, {"series": ("v", "w")}),
+    ]
+    for given, options in without:
+        assert not any("--id" in sentence for sentence in chosen(given, label="label", **options)[1].described)

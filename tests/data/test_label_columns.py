@@ -49,6 +49,32 @@ def test_a_table_of_indicators_stays_an_array():
     assert read(cells, "tag") == [[0, 1], [1, 1]]
 
 
+def test_a_table_of_indicators_may_lack_a_row():
+    cells = pa.array([[0, 1], None, [1, 1]], pa.list_(pa.int64(), 2))
+    assert read(cells).tolist() == [[0, 1], [None, None], [1, 1]]
+    assert read(cells, "tag") == [[0, 1], None, [1, 1]]
+
+
+def test_labels_that_are_named_twice_and_values_that_are_too_few():
+    problems = {}
+    read(["a|b|a", "b", "1|1"], label_delimiter="|", problems=problems)
+    assert problems.keys() == {0, 2}
+    assert problems[0] == "the labels 'a', 'b', 'a' (column 'y') name one twice, or none: name each once"
+    problems = {}
+    read([["a", "a"], ["a", None], [], None], problems=problems)
+    assert problems.keys() == {0, 1}
+    problems = {}
+    assert read([["a", "a"]], "tag", problems=problems) == [["a", "a"]]
+    read([[1.0, 2.0], [3.0, None], [1.0], [np.inf, 1.0], None], "regress", problems=problems)
+    assert problems == {
+        2: "there are 1 values (column 'y'), and most rows have 2",
+        3: "the value inf (column 'y') is no number, or infinite",
+    }
+    problems = {}
+    read([["1", "x"], ["2", "3"]], "regress", problems=problems)
+    assert problems == {0: "the value 'x' (column 'y') is no number, or infinite"}
+
+
 def test_tags():
     assert read(["D N", "V", None], "tag") == [["D", "N"], ["V"], None]
     assert read(["0 1", "1"], "tag") == [[0, 1], [1]]

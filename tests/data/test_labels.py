@@ -186,6 +186,32 @@ def test_taking_rows():
     assert len(Labels({})) == 0
 
 
+@pytest.mark.parametrize(
+    ("classes", "column", "indices"),
+    [
+        ((1, 2), ["2", "1", 2, True], [1, 0, 1, 0]),
+        ((False, True), ["True", "true", "false", "False", True, 0], [1, 1, 0, 0, 1, 0]),
+        (("false", "true"), [True, False], [1, 0]),
+        ((0.5, 1.0, 2.0), ["1", "1.0", "0.5", 2], [1, 1, 0, 2]),
+        ((1, "1", "x"), [1, "1", "x"], [0, 1, 2]),
+        (("1", "1.0"), [1.0, 1, "1"], [1, 1, 0]),
+        ((True, "true", 2), ["True", "true", "2"], [0, 1, 2]),
+    ],
+)
+def test_labels_in_other_spellings(classes, column, indices):
+    assert encode(Head("x", "classes", len(classes), classes), column).tolist() == indices
+
+
+def test_one_text_among_numbers_is_what_is_blamed():
+    known = Head("x", "classes", 2, (1, 2))
+    with pytest.raises(DataError, match=r"row 1 has the label '\?'"):
+        encode(known, ["1", "?", "2"])
+    assert encode(known, ["1", "?", "2", None], strict=False).tolist() == [0, -1, 1, -1]
+    either = Head("x", "classes", 2, (1.0, "1.0"))
+    assert encode(either, [1.0, "1.0", "1"], strict=False).tolist() == [0, 1, 0]
+    assert encode(Head("x", "classes", 2, (True, "True")), ["True", "true"], strict=False).tolist() == [1, 0]
+
+
 def test_labels_that_a_file_spells_as_numbers_are_found_among_texts():
     """A file whose labels all read as numbers gives numbers, where the training file had a text among them."""
     head = Head("x", "classes", 3, ("1", "2", "x"))

@@ -54,22 +54,31 @@ def test_without_a_time_the_rows_stay_in_order():
     ("times", "how", "order"),
     [
         (["10", "1", "9", "0", "5"], "numbers", [2.5, 0.5]),
-        (["2020-01-10", "", "2020-01-09T00", "2020", "2020"], "text", [2.5, 0.5]),
-        (["t10", "t1", "t9", "t0", "t5"], "text", [0.5, 2.5]),
+        (["2020-01-10", "", "2020-01-09T00", "2020", "2020"], "dates and times", [2.5, 0.5]),
+        (["12:30", "09:00", "12:29:59.5", "08:00", "08:00"], "dates and times", [2.5, 0.5]),
+        (["2020-05-01T10:00+02:00", "2020", "2020-05-01T09:00Z", "2021", "2020"], "dates and times", [0.5, 2.5]),
+        (["2020-05", "2020", "2020-04-30 23:59:59.123456789", "2021", "2020"], "dates and times", [2.5, 0.5]),
         (
             np.array(["2020-01-10", "2020-01-01", "2020-01-09", "2020-01-01T01", "2020-01-01"], "M8[s]"),
-            "text",
+            "dates and times",
             [2.5, 0.5],
         ),
     ],
 )
-def test_times_are_numbers_if_all_are_else_text(times, how, order):
+def test_times_are_numbers_or_dates(times, how, order):
     columns = COLUMNS | {"time": times}
     if "" in list(times):
         columns = {name: [cell for i, cell in enumerate(cells) if i != 1] for name, cells in columns.items()}
     found = gathered(columns, written=True)
     assert found.described == (f"order of the steps: by column 'time', as {how}",)
     assert cells(found)["x"][0] == order
+
+
+def test_times_of_another_kind_are_refused():
+    complaint = r"file: column 'time' holds 't10', and no cell is a number or an ISO date.* give --id without --time"
+    for skip in (False, True):
+        with pytest.raises(DataError, match=complaint):
+            gathered(COLUMNS | {"time": ["t10", "t1", "t9", "t0", "t5"]}, written=True, skip=skip)
 
 
 def test_steps_may_be_texts_and_labels_for_each_step():
@@ -93,6 +102,12 @@ def test_a_value_that_only_some_rows_have_is_the_series(tmp_path):
 BAD = [
     ({"id": ["b", "a", "", "a", "c"]}, r"line 4: the id \(column 'id'\) is missing", ["b", "a", "c"]),
     ({"time": ["10", "1", "9", "", "5"]}, r"line 5: the time \(column 'time'\) is missing", ["b", "c"]),
+    ({"time": ["10", "1", "t9", "0", "5"]}, r"line 4: the time 't9' \(column 'time'\) is not a number", ["a", "c"]),
+    (
+        {"time": ["2020-01-02", "2020-01-01", "2020-01-01", "2020-13-01", "2020-01-01"]},
+        r"line 5: the time '2020-13-01' \(column 'time'\) is not a number or an ISO date or time",
+        ["b", "c"],
+    ),
     ({"time": ["9", "1", "9", "0", "5"]}, "line 4: id 'b' has a second row with the time of line 2", ["a", "c"]),
     ({"x": ["1", "2", "3", "x", "5"]}, "line 5: 'x' in column 'x' is not a number", ["b", "c"]),
     (

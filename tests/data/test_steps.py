@@ -135,6 +135,21 @@ def test_cells_that_spell_no_numbers_are_bad_rows():
     assert steps.problems[3] == "'x' is null"
 
 
+@pytest.mark.parametrize("cell", ["0,5 0,75", "0,5; 0,75", "[1,2 3]", "0,5\t1"])
+def test_a_comma_that_may_be_a_decimal_one(cell):
+    steps = read({"x": ["1 2", cell]}, written=True)
+    assert steps.problems.keys() == {1}
+    assert "has commas and other separators between its numbers: write decimal points" in steps.problems[1]
+
+
+@pytest.mark.parametrize(
+    "cell", ["1, 2, 3", "1,2,3", "1 2 3", "1,2, 3", "[1 ,2 , 3]", "1;2; 3", "1 ,2 ,3", " 1,2,3 ", "1\n2 3"]
+)
+def test_separators_of_a_cell(cell):
+    steps = read({"x": [cell, None]}, written=True, nullable=True)
+    assert (rows(steps)[0], steps.problems.get(0)) == ([[1], [2], [3]], None)
+
+
 # Wide form
 
 

@@ -84,6 +84,27 @@ def test_a_header_is_optional(tmp_path):
     assert cells(read(path)) == {"good": ["bad"], "1": ["0"]}
 
 
+@pytest.mark.parametrize("first", ["1\t0.5\t2.5", "3\t\t-1e5", "nan\t1\t2", "2019\t2020\t2021"])
+def test_a_header_of_numbers_is_a_row(first, tmp_path):
+    path = write(tmp_path / "a.tsv", f"{first}\n2\t1.5\t3.5\n")
+    with pytest.raises(
+        DataError, match=r"a\.tsv, line 1: the header names its columns .*, all of them numbers: say --no-h"
+    ):
+        read(path, {"1"}, label="1")
+    assert len(read(path, header=False)) == 2
+    assert len(read(path, series=first.split("\t"))) == 1, "a model knows the columns by these names"
+
+
+@pytest.mark.parametrize("first", ["0\t1\t2", "1\t2\t3", "\t0\t1", "a\t1\t0.5"])
+def test_a_header_that_counts_the_columns_is_one(first, tmp_path):
+    path = write(tmp_path / "a.tsv", f"{first}\n2\t1.5\t3.5\n")
+    assert read(path).there == tuple(first.split("\t"))
+
+
+def test_lines_of_text_have_no_header_of_numbers(tmp_path):
+    assert read(write(tmp_path / "a.txt", "one\ntwo\n"), text="7").there == ("7",)
+
+
 def test_delimiters_and_encodings(tmp_path):
     path = write(tmp_path / "a.csv", "text;label\ncafé;x\n".encode("latin-1"))
     assert cells(read(path, delimiter=";", encoding="latin-1")) == {"text": ["café"], "label": ["x"]}

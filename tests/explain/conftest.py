@@ -70,6 +70,7 @@ def predict() -> Callable[..., SequencePredictor]:
 
 # Readings of every kind, made by hand
 
+MANY = (Answer("topics", ["plot", "cast"], [0.8, 0.7]), Answer("mood", "glad", 0.6))  # of a row: not one for each step
 SAID = (Answer("label", "positive", 0.937),)
 HOSTILE = "</style></p><script>alert(1)</script><img src=x onerror=alert(1)> \" ' &amp; \u202e \x1b[31m"
 
@@ -106,7 +107,7 @@ def series(steps: int, channels: int, heads: int = 1, by: str = "attention", kin
 
 def tagged(words: str, tags: str) -> Reading:
     steps = words.split()
-    answer = Answer("pos", tags.split(), [0.9] * len(steps))
+    answer = Answer("pos", tags.split(), [0.9] * len(steps), per_step=True)
     return Reading(
         "words", steps, (answer,), steps, weights_of(len(steps), 1, "gradients"), by="gradients", about="pos"
     )
@@ -133,10 +134,12 @@ TEXT_READINGS = {
     "empty": text(""),
     "spaces": text("  \n "),
     "document": document(["I hated it.", "But then, the end of it was one of the best. " * 4, "", "Go!"], heads=2),
+    "gradients of a document": document(["I hated it.", "", "But see it!"], by="gradients"),
     "upper level": document(["One here.", "Two there."], inner=False, by="gradients"),
     "hostile document": document([HOSTILE, HOSTILE]),
     "no sentences": document([]),
     "tags": tagged("The dog barks .", "DET NOUN VERB PUNCT"),
+    "several labels": Reading("words", ["a", "b", "c"], MANY, ["a", "b", "c"], weights_of(3, 1, "attention")),
     "ids": Reading("ids", torch.arange(3), SAID, ["0", "1", "2"], weights_of(3, 1, "attention")),
 }
 SERIES_READINGS = {

@@ -4,6 +4,7 @@ import io
 import re
 from types import SimpleNamespace
 
+import pytest
 import torch
 from rich.console import Console
 
@@ -55,6 +56,29 @@ def test_a_document_has_both_levels(make: SimpleNamespace) -> None:
     plain = listed(reading)
     best = reading.sentences[int(reading.weights[0].argmax())]
     assert f"'{best.words[int(best.weights[0].argmax())]}' {float(best.weights.max()):.2f}" in plain.splitlines()[2]
+
+
+@pytest.mark.parametrize("by", ["attention", "gradients"])
+def test_words_of_a_document_have_a_scale(make: SimpleNamespace, by: str) -> None:
+    reading = make.document(["I hated them", "", "see it"], by=by)
+    shown = colored(reading)
+    papers = {
+        shown.plain[span.start : span.end]: re.search(r"on rgb\((.*?)\)", str(span.style)) for span in shown.spans
+    }
+    of_all = max(largest_of(sentence.weights) for sentence in reading.sentences if sentence.words)
+    for words, _, weights in reading.sentences:
+        darkest = of_all if by == "gradients" else largest_of(weights)
+        for word, weight in zip(words, weights[0].tolist(), strict=True):
+            assert papers[word][1] == ",".join(map(str, shade(weight, darkest)))
+
+
+def test_words_that_speak_against_are_listed_too(make: SimpleNamespace) -> None:
+    reading = make.document(["a b c d e f g h"], by="gradients")
+    weights = reading.sentences[0].weights[0]
+    line = listed(reading, most=3).splitlines()[2]
+    order = weights.abs().argsort(descending=True)[:3].tolist()
+    assert bool((weights[order] < 0).any())
+    assert re.findall(r"'(\w)' ([+-]\d\.\d\d)", line) == [("abcdefgh"[i], f"{float(weights[i]):+.2f}") for i in order]
 
 
 def test_a_series_is_a_line_of_blocks_for_each_channel(make: SimpleNamespace) -> None:

@@ -7,13 +7,16 @@ import torch
 from scipy.stats import spearmanr
 
 from harken.data.answers import as_labels
+from harken.data.batching import ModelInputs
 from harken.data.encoding import Encoded
 from harken.data.inputs import Inputs, as_inputs
 from harken.data.labels import encode
 from harken.errors import DataError, UsageError
 from harken.explain import faithfulness
+from harken.explain.attribution import attribute
 from harken.explain.faithfulness import PERCENTS, Faithfulness, Order, believe, rank_correlation
 from harken.models.heads import head_loss
+from harken.models.sequence import SequenceOutput
 from harken.predictor.sequence import SequencePredictor
 
 Predict = Callable[..., SequencePredictor]
@@ -128,39 +131,79 @@ def test_a_peak_in_a_series(predict: Predict) -> None:
         {"h": list("abc") * 4},
         {"h": [["x"], ["x", "y"], []] * 4},
         {"h": list("abc") * 4, "other": ["a", "b"] * 6},
+        {"h": [float(row) for row in range(12)]},
     ],
-    ids=["binary", "classes", "multi-label", "two heads"],
+    ids=["binary", "classes", "multi-label", "two heads", "values"],
 )
 @pytest.mark.parametrize("binary", ["one-logit", "two-logits"])
 def test_by_hand(predict: Predict, answers: dict, binary: str) -> None:
-    """The oracle: each row alone, its words removed as text, probabilities from the estimator's own answers."""
+    """The oracle: each row alone, its words removed as text, answers from the predictor's own."""
     texts = ["one two three four", "five six seven eight nine ten", "one ten", "six"] * 3
-    predictor = predict(texts, answers, binary=binary, num_heads=2, tokens="word")
+    task = "regress" if isinstance(answers["h"][0], float) else "classify"
+    predictor = predict(texts, answers, task, binary=binary, num_heads=2, tokens="word")
     head = predictor.heads[-1]
     found = believe(predictor, inputs_of(predictor, texts), head=head.name)
 
-    def chances(text: str) -> torch.Tensor:
-        return predictor.probabilities(inputs_of(predictor, [text]))[head.name][0].double()
+    def answer(text: str) -> torch.Tensor:
+        asked = predictor.logits if task == "regress" else predictor.probabilities
+        return asked(inputs_of(predictor, [text]))[head.name][0].double()
 
-    order = []
+    def dropped(whole: torch.Tensor, left: torch.Tensor) -> float:
+        if task == "regress":
+            return float((whole - left).abs())
+        answered = whole == whole.max()
+        if head.kind == "multi-label" and (whole > 0.5).any():
+            answered = whole > 0.5
+        return float(whole[answered].mean() - left[answered].mean())
+
+    by_hand: dict[str, list[list[list[float]]]] = {"attention": [], "gradients": []}  # (n, 5, 2)
+    correlations, lowering = [], 0
     for text in texts:
-        words, whole = text.split(), chances(text)
-        if head.kind == "multi-label":
-            answered = (whole > 0.5) if (whole > 0.5).any() else whole == whole.max()
-        else:
-            answered = whole == whole.max()
+        words, whole = text.split(), answer(text)
         (batch,) = predictor.batches(inputs_of(predictor, [text]))
-        weights = predictor.answer(batch).weights[0].mean(0)
-        best = weights.argsort(descending=True)
-        for percent in PERCENTS:
-            top = set(best[: -(-len(words) * percent // 100)].tolist())
-            for keep in (set(range(len(words))) - top, top):
-                left = chances(" ".join(word for place, word in enumerate(words) if place in keep))
-                order.append((whole[answered].mean() - left[answered].mean()).item())
-    expected = torch.tensor(order, dtype=torch.float64).view(len(texts), len(PERCENTS), 2)
-    by_row = sorted(zip(found.attention.removed.tolist(), found.attention.kept.tolist(), strict=True))
-    hand = sorted(zip(expected[..., 0].tolist(), expected[..., 1].tolist(), strict=True))
-    torch.testing.assert_close(torch.tensor(by_row), torch.tensor(hand), atol=1e-5, rtol=1e-4)
+        attention = predictor.answer(batch).weights[0].mean(0)
+        (gradients,) = attribute(predictor.model, batch.inputs, head).steps
+        if len(words) > 1:
+            correlations.append(spearmanr(attention, gradients.abs()).statistic)
+        order = gradients.abs() if task == "regress" else gradients
+        lowering += int(gradients[order.argmax()] < 0)
+        for name, scores in (("attention", attention), ("gradients", order)):
+            drops = []
+            for percent in PERCENTS:
+                top = set(scores.argsort(descending=True)[: -(-len(words) * percent // 100)].tolist())
+                parts = (set(range(len(words))) - top, top)
+                left = [" ".join(word for place, word in enumerate(words) if place in keep) for keep in parts]
+                drops.append([dropped(whole, answer(text)) for text in left])
+            by_hand[name].append(drops)
+    for name, drops in by_hand.items():
+        order = getattr(found, name)
+        measured = torch.stack([order.removed, order.kept], 2)  # in the order of the batches
+        torch.testing.assert_close(
+            torch.tensor(sorted(measured.tolist())), torch.tensor(sorted(drops)), atol=1e-5, rtol=1e-4
+        )
+    assert sorted(found.correlations.tolist()) == pytest.approx(sorted(correlations), abs=1e-5)
+    if task == "regress":
+        assert lowering, "in no row is the step that decides one that lowers the value"
+
+
+def test_a_step_that_lowers_the_value_decides_too(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One word takes 5 away and the others add little: it comes first, though its gradient is the least."""
+    texts, sizes = ["one two bad three four"], {"one": 0.5, "two": 0.25, "bad": -5.0, "three": 0.125, "four": 0.0}
+    predictor = predict([*texts, "one"], [1.0, 2.0], "regress", tokens="word")
+    worth = {int(predictor.encoder.tokenizers["input"].encode([word])[0][0]): size for word, size in sizes.items()}
+
+    def forward_embedded(x: torch.Tensor, inputs: ModelInputs) -> SequenceOutput:
+        value = x[..., 0].sum(1, keepdim=True)  # (B, 1)
+        return SequenceOutput({"label": value}, torch.ones_like(x[:, None, :, 0]), None)
+
+    monkeypatch.setattr(predictor.model, "forward_embedded", forward_embedded)
+    with torch.no_grad():
+        predictor.model.frontend.embedding.weight.zero_()
+        for id, size in worth.items():
+            predictor.model.frontend.embedding.weight[id, 0] = size
+    found = believe(predictor, inputs_of(predictor, texts))
+    assert found.gradients.removed[0, 0].item() == 5.0
+    assert found.gradients.kept[0, 0].item() == 0.875
 
 
 def test_it_can_be_repeated(predict: Predict) -> None:
@@ -216,11 +259,13 @@ def made(attention: float, gradients: float, random: float, rows: int = 50, spre
         (0.01, 0.01, 0.01, "no few words decide here, so neither attention nor gradients can point at them"),
     ],
 )
-@pytest.mark.parametrize("rows", [1, 50])
+@pytest.mark.parametrize("rows", [1, 2, 50])
 def test_verdicts(attention: float, gradients: float, random: float, verdict: str, rows: int) -> None:
-    found = made(attention, gradients, random, rows)
+    found = made(attention, gradients, random, rows, spread=0.1 if rows > 2 else 0.001)
+    if rows == 1:
+        verdict = "one row says nothing about the others, so give more"
     assert found.verdict() == verdict
-    assert found.sentence().startswith("On 1 row, " if rows == 1 else "On 50 rows, ")
+    assert found.sentence().startswith(f"On {rows} row{'s' if rows > 1 else ''}, ")
     assert "rank correlation none: " in found.sentence()
     assert "-0.00" not in found.sentence()
 
@@ -239,7 +284,7 @@ def test_rank_correlation() -> None:
     assert rank_correlation(torch.ones(1), torch.ones(1)) is None
 
 
-def test_memory_is_bounded_by_small_batches(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_batch_does_not_matter(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
     texts, labels = planted(20, 4)
     predictor = predict(texts, labels)
     whole = believe(predictor, inputs_of(predictor, texts))

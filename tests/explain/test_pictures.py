@@ -93,6 +93,21 @@ def test_words_stand_on_their_colour(make: SimpleNamespace) -> None:
         assert [round(part * 255) for part in box.get_facecolor()[:3]] == list(color)
 
 
+@pytest.mark.parametrize("by", ["attention", "gradients"])
+def test_words_of_a_document_have_a_scale(make: SimpleNamespace, by: str) -> None:
+    reading = make.document(["I hated them", "", "see it"], by=by)
+    axes = text_figure(reading).axes[0]
+    places = {(round(box.get_x()), round(box.get_y() - 0.06)): box.get_facecolor() for box in axes.patches}
+    of_all = max(largest_of(sentence.weights) for sentence in reading.sentences if sentence.words)
+    for line, (_, spans, weights) in enumerate(reading.sentences):
+        darkest = of_all if by == "gradients" else largest_of(weights)
+        for (start, _), weight in zip(spans, weights[0].tolist(), strict=True):
+            paper = places.get(
+                (8 + start, line), (1.0, 1.0, 1.0)
+            )  # behind the sentence's weight, 7 letters and a space
+            assert tuple(round(part * 255) for part in paper[:3]) == shade(weight, darkest)
+
+
 def test_lines_break_between_words(make: SimpleNamespace) -> None:
     axes = text_figure(make.text("lorem ipsum dolor " * 40)).axes[0]
     lines: dict[float, list[tuple[float, str]]] = {}

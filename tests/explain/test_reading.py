@@ -48,10 +48,20 @@ def test_titles() -> None:
     assert Reading("ids", torch.tensor([7]), several, ["7"], torch.ones(1, 1)).title == (
         "colour: red (98%) · shape: round (70%)"
     )
-    tagged = Reading("words", ["a", "b"], (Answer("pos", ["D", "N"], [0.9, 0.8]),), ["a", "b"], torch.ones(1, 2))
+    tagged = Reading(
+        "words", ["a", "b"], (Answer("pos", ["D", "N"], [0.9, 0.8], per_step=True),), ["a", "b"], torch.ones(1, 2)
+    )
     assert tagged.title == "D N"
     assert tagged.tags == ["D", "N"]
     assert text().tags is None
+
+
+def test_several_labels_of_a_row_are_no_tags() -> None:
+    """Both are lists, and here even of the same length."""
+    several = (Answer("topics", ["plot", "cast"], [0.9, 0.8]), Answer("mood", "glad", 0.7))
+    reading = Reading("words", ["a", "b"], several, ["a", "b"], torch.ones(1, 2))
+    assert reading.title == "topics: plot (90%), cast (80%) · mood: glad (70%)"
+    assert reading.tags is None
 
 
 def test_rows_of_a_text() -> None:

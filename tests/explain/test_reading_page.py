@@ -87,6 +87,22 @@ def test_a_document_has_both_levels(make: SimpleNamespace) -> None:
     assert titles == [f"{weight:.4f}" for sentence in reading.sentences for weight in sentence.weights[0].tolist()]
 
 
+@pytest.mark.parametrize("by", ["attention", "gradients"])
+def test_words_of_a_document_have_the_scale_that_is_named(make: SimpleNamespace, by: str) -> None:
+    reading = make.document(["I hated it.", "", "See it!"], by=by)
+    read = Reader(reading_page([reading]))
+    inner = [sentence.weights[0].tolist() for sentence in reading.sentences]
+    of_all = max(abs(weight) for weights in inner for weight in weights)
+    papers = []
+    for weights in inner:
+        darkest = of_all if by == "gradients" else max(weights, default=0)
+        papers += ["background:rgb({},{},{})".format(*shade(weight, darkest)) for weight in weights]
+    assert [style.split(";")[0] for style, _ in spans(read)] == papers
+    note = f"darkest = {largest_of(reading.weights):.3f}, of words "
+    note += f"{of_all:.3f}: blue" if by == "gradients" else "their sentence's largest"
+    assert note in "".join(read.texts)
+
+
 def test_labels_stand_over_their_words(make: SimpleNamespace) -> None:
     read = Reader(reading_page([make.tagged("The dog", "DET NOUN")]))
     assert [tag for tag, _ in read.tags].count("ruby") == 2

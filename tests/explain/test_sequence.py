@@ -7,6 +7,8 @@ import torch
 
 from harken.data.inputs import Inputs, as_inputs
 from harken.errors import UsageError
+from harken.explain.colored import colored
+from harken.explain.reading_page import reading_page
 from harken.explain.sequence import read_of
 from harken.predictor.sequence import SequencePredictor
 
@@ -118,9 +120,26 @@ def test_a_tagger_by_gradients(predict: Predict) -> None:
         read_of(predictor, inputs_of(predictor, rows))
     for reading, words in zip(read_of(predictor, inputs_of(predictor, rows), by="gradients"), rows, strict=True):
         assert reading.source == reading.steps == words
-        assert len(reading.tags or []) == len(words)
+        assert len(reading.tags) == len(words)
+        assert reading.title == " ".join(reading.tags)
         assert reading.weights.shape == (1, len(words))
         assert reading.error < 0.01
+
+
+@pytest.mark.parametrize("by", ["attention", "gradients"])
+def test_several_labels_of_words(predict: Predict, by: str) -> None:
+    """A list of labels beside one label, neither of them one for each step."""
+    rows = [["a", "good", "film"], ["bad"], []]
+    answers = {"topics": [["x"], ["x", "y"], []], "mood": ["p", "n", "p"]}
+    predictor = predict(rows, answers, input="words")
+    readings = read_of(predictor, inputs_of(predictor, rows), by=by)
+    assert reading_page(readings)
+    for reading in readings:
+        topics, mood = reading.answers
+        assert isinstance(topics.label, list)
+        assert reading.title == f"topics: {topics} · mood: {mood}"
+        assert reading.tags is None
+        assert colored(reading).plain == f"{reading.title}\n{''.join(f'{word} ' for word in reading.steps)}\n"
 
 
 def test_gradients_of_each_head(predict: Predict) -> None:

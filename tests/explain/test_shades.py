@@ -3,8 +3,21 @@
 import pytest
 import torch
 
-from harken.explain.reading import Answer, Reading
-from harken.explain.shades import AGAINST, FOR, WHITE, Segment, bins, cut, ink, largest_of, segments, shade, strongest
+from harken.explain.reading import Answer, Reading, Sentence
+from harken.explain.shades import (
+    AGAINST,
+    FOR,
+    WHITE,
+    Segment,
+    bins,
+    cut,
+    ink,
+    largest_of,
+    largest_words,
+    segments,
+    shade,
+    strongest,
+)
 
 
 def test_shades() -> None:
@@ -45,7 +58,7 @@ def test_bytes_of_one_character_are_one_segment() -> None:
 
 def test_steps_that_are_no_pieces_of_a_text() -> None:
     weights = torch.tensor([[0.5, 0.25]])
-    answer = Answer("pos", ["D", "N"], [1.0, 1.0])
+    answer = Answer("pos", ["D", "N"], [1.0, 1.0], per_step=True)
     tagged = Reading("words", ["a", "b"], (answer,), ["a", "b"], weights)
     assert "".join(part.text for part in segments(tagged, weights[0])) == "a/D b/N "
     assert [part.weight for part in segments(tagged, weights[0])] == [0.5, None, 0.25, None]
@@ -63,3 +76,18 @@ def test_peaks() -> None:
     assert strongest(torch.tensor([0.0, -3.0, 2.0]), slice(0, 3)) == -3.0
     assert largest_of(torch.tensor([[0.5, -2.0]])) == 2.0
     assert largest_of(torch.zeros(1, 0)) == largest_of(torch.zeros(1, 3)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("by", "scales"), [("attention", [[0.25, 1.0, 0.125], [0.5, 1.0, 0.0625]]), ("gradients", [[0.25] * 3, [0.5] * 3])]
+)
+def test_the_scale_of_words(by: str, scales: list[list[float]]) -> None:
+    """Of gradients one for the document, empty sentences or not; of attention one for each sentence; of each head."""
+    weights = [torch.tensor([[0.1, -0.25], [0.5, 0.0]]), torch.zeros(2, 0), torch.tensor([[0.125], [-0.0625]])]
+    words = [["a", "b"], [], ["c"]]
+    inner = [Sentence(w, [(2 * i, 2 * i + 1) for i in range(len(w))], x) for w, x in zip(words, weights, strict=True)]
+    steps, answers = ["a b", "", "c"], (Answer("label", "p", 0.9),)
+    reading = Reading("sentences", steps, answers, steps, torch.rand(2, 3), sentences=inner, by=by)
+    assert [largest_words(reading, head) for head in (0, 1)] == scales
+    empty = Reading("sentences", [], answers, [], torch.zeros(1, 0), by=by)
+    assert largest_words(empty, 0) == []

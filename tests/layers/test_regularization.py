@@ -9,7 +9,7 @@ import torch
 
 from harken.errors import UsageError
 from harken.layers.masks import mask_from_lengths
-from harken.layers.regularization import drop_words, dropout, locked_dropout
+from harken.layers.regularization import drop_words, dropout, locked_dropout, rare_word_rates
 
 IDS = torch.full((40, 50), 7)
 LENGTHS = torch.arange(40) % 51
@@ -107,3 +107,17 @@ def test_dropout_is_the_same_on_the_data_s_device_whatever_the_default() -> None
     x = torch.ones(3, 4, device="cpu")
     with torch.device("meta"):
         assert dropout(x, 0.5, True).device.type == "cpu"
+
+
+def test_rare_words_are_dropped_as_often_as_their_counts_say() -> None:
+    counts = torch.tensor([0, 0, 1, 9, 99_999])
+    rates = rare_word_rates(counts, 1.0)
+    assert rates.tolist() == pytest.approx([0.5, 0.5, 0.5, 0.1, 1e-5])
+    ids = torch.arange(5).repeat(100, 2_000)  # (100, 10000)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[:, -5:] = False
+    dropped = drop_words(ids, mask, rates, True, unknown=7)
+    assert torch.equal(dropped[:, -5:], ids[:, -5:])
+    shares = [(dropped[:, i::5] == 7).float().mean().item() for i in (2, 3, 4)]
+    assert shares == pytest.approx([0.5, 0.1, 0.0], abs=0.01)
+    assert drop_words(ids, mask, rates, False) is ids

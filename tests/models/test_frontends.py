@@ -91,6 +91,22 @@ def test_a_token_is_its_vector_and_padding_is_0() -> None:
     assert bool((x[~MASK] == 0).all())
 
 
+def test_rare_words_read_as_unknown_once_they_are_counted_and_are_no_part_of_the_state() -> None:
+    frontend = scrambled(TokenFrontend(V, E, rare_word_dropout=1e9))
+    before = frontend.state_dict().keys()
+    inputs = ModelInputs(torch.full((2, 3), 4), torch.tensor([3, 2]), None)
+    whole = frontend.train().embed(inputs)
+    assert torch.equal(whole[0, 0], frontend.embedding.weight[4])  # not counted yet
+    frontend.count(torch.ones(V, dtype=torch.int64))
+    dropped = frontend.embed(inputs)
+    assert torch.equal(dropped[0], frontend.embedding.weight[1].expand(3, E))
+    assert not dropped[1, 2].any()
+    assert torch.equal(frontend.eval().embed(inputs), whole)
+    assert frontend.state_dict().keys() == before
+    with pytest.raises(ShapeError, match="counts"):
+        frontend.count(torch.ones(V + 1))
+
+
 def test_word_dropout_reads_unknown_in_training_only() -> None:
     torch.manual_seed(0)
     frontend = scrambled(TokenFrontend(V, E, word_dropout=0.5))

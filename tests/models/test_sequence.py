@@ -265,18 +265,68 @@ def test_attributions_may_start_from_what_was_embedded(kind: InputKind) -> None:
 
 
 @every_kind
-def test_dropout_acts_in_training_only(kind: InputKind) -> None:
-    torch.manual_seed(0)
-    model = build(kind, dropout=0.5, embedding_dropout=0.2, word_dropout=0.2, mlp_size=5, num_layers=2)
+@rows_or_steps
+def test_nothing_is_dropped_outside_training(kind: InputKind, heads: tuple[Head, ...]) -> None:
+    model = build(kind, heads, dropout=0.5, embedding_dropout=0.5, word_dropout=0.5, mlp_size=5, num_layers=2)
+    plain = build(kind, heads, mlp_size=5, num_layers=2)
     inputs = as_inputs(kind, some(kind, LENGTHS), LENGTHS)
-    first, second = (model(inputs).logits["colour"] for _ in range(2))
-    assert torch.equal(first, second)
-    plain = build(kind, mlp_size=5, num_layers=2)
-    plain.load_state_dict(model.state_dict())
-    assert torch.equal(first, plain(inputs).logits["colour"])
-    model.train()
-    first, second = (model(inputs).logits["colour"] for _ in range(2))
-    assert not torch.equal(first, second)
+    torch.manual_seed(0)
+    for name, logits in plain(inputs).logits.items():
+        assert torch.equal(model(inputs).logits[name], logits)
+
+
+READ = ("text", "ids", "words", "sentences")
+DROPS = [  # one place alone: kind, option of the model, or attribute of a part, at a half
+    *((kind, option) for kind in READ for option in ("word_dropout", "embedding_dropout")),
+    *((kind, "recurrent.dropout") for kind in KINDS),  # between layers
+    ("sentences", "frontend.dropout"),
+    ("sentences", "frontend.recurrent.dropout"),
+]
+
+
+@pytest.mark.parametrize(("kind", "place"), DROPS)
+def test_each_place_drops_in_training(kind: InputKind, place: str) -> None:
+    part, _, attribute = place.rpartition(".")
+    model = build(kind, num_layers=2, **{} if part else {place: 0.5}).train()
+    inputs = as_inputs(kind, some(kind, LENGTHS), LENGTHS)
+
+    def differ() -> bool:
+        first, second = (torch.cat(list(model(inputs).logits.values()), 1) for _ in range(2))
+        return not torch.equal(first, second)
+
+    torch.manual_seed(0)
+    if part:
+        assert not differ()
+        setattr(model.get_submodule(part), attribute, 0.5)
+    assert differ()
+
+
+@every_kind
+@rows_or_steps
+@pytest.mark.parametrize("mlp_size", [0, 5])
+def test_where_vectors_are_dropped(kind: InputKind, heads: tuple[Head, ...], mlp_size: int) -> None:
+    """Into the LSTM, out of the pooling (or of the LSTM, for steps), out of the MLP: each by itself."""
+    model = build(kind, heads, dropout=0.5, mlp_size=mlp_size, hidden_size=8).train()
+    if kind == "sentences":
+        model.frontend.dropout = 0.0
+    inputs = as_inputs(kind, some(kind, LENGTHS), LENGTHS)
+    into, out = {}, {}
+    for name, child in model.named_children():
+        child.register_forward_pre_hook(lambda _, args, name=name: into.update({name: args[0]}))
+        child.register_forward_hook(lambda _, args, output, name=name: out.update({name: output}))
+
+    def half(before: Tensor, after: Tensor) -> bool:
+        lost = (before != 0) & (after == 0)
+        return bool(lost.any()) and bool(after.any()) and torch.equal(after, 2 * before.masked_fill(lost, 0.0))
+
+    torch.manual_seed(0)
+    steps = model.frontend(inputs).x
+    model(inputs)
+    vectors = out["recurrent"].outputs if heads is STEPS else out["pooling"].vector
+    assert half(steps, into["recurrent"])
+    assert half(vectors, into["mlp" if mlp_size else "heads"])
+    if mlp_size:
+        assert half(torch.relu(out["mlp"]), into["heads"])
 
 
 @pytest.mark.parametrize(("unknown_id", "read_as"), [(1, 1), (5, 5), (None, 0)])
@@ -290,13 +340,59 @@ def test_a_dropped_token_is_read_as_unknown(unknown_id: int | None, read_as: int
     assert torch.equal(x[~dropped], weight[7].expand(int((~dropped).sum()), -1))
 
 
-def test_two_requests_never_see_each_other() -> None:
-    model = build("sentences")
-    for _, value in model.named_modules():
-        assert not [v for v in vars(value).values() if isinstance(v, Tensor)]
-    before = set(model.state_dict())
-    model(as_inputs("sentences", some("sentences", LENGTHS), LENGTHS))
-    assert set(model.state_dict()) == before
+def held(value: object, seen: tuple[int, ...] = ()) -> object:
+    """All that an object holds, however deep, as something that can be compared; modules are walked by the caller."""
+    if id(value) in seen:
+        return "itself"
+    seen = (*seen, id(value))
+    match value:
+        case Tensor():
+            return id(value), value.dtype, tuple(value.shape), value.tolist()
+        case nn.Module():
+            return id(value)
+        case dict():
+            return {str(key): held(content, seen) for key, content in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [held(content, seen) for content in value]
+    return held(vars(value), seen) if hasattr(value, "__dict__") and not callable(value) else repr(value)
+
+
+def traces(model: SequenceModel) -> list[str]:
+    """What a request leaves behind: modules that hold something else than before, and answers that are other ones."""
+    kind, heads = model.kind, model.heads.heads
+    requests = [as_inputs(kind, some(kind, lengths), lengths) for lengths in (LENGTHS, LENGTHS.flip(0) + 1)]
+    before = {name: held(vars(module)) for name, module in model.named_modules()}
+    first, _, again = (model(requests[number]) for number in (0, 1, 0))
+    after = {name: held(vars(module)) for name, module in model.named_modules()}
+    found = [f"module {name!r}" for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    return found + [head.name for head in heads if not torch.equal(first.logits[head.name], again.logits[head.name])]
+
+
+@every_kind
+@rows_or_steps
+def test_two_requests_never_see_each_other(kind: InputKind, heads: tuple[Head, ...]) -> None:
+    assert traces(build(kind, heads)) == []
+
+
+@pytest.mark.parametrize("fault", ["weights kept", "weights kept deep inside", "the last request's answer"])
+def test_a_request_that_leaves_a_trace_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, shared = SequenceModel.forward, []
+
+    def keeps(self: SequenceModel, inputs: ModelInputs) -> sequence.SequenceOutput:
+        output = forward(self, inputs)
+        match fault:
+            case "weights kept":
+                self.last = output.weights
+            case "weights kept deep inside":
+                self.pooling.__dict__.setdefault("cache", {}).setdefault("weights", []).append(output.weights)
+            case _:  # which no module holds
+                shared.append(output.logits)
+                logits = {name: value + shared[-2 % len(shared)][name].mean() for name, value in output.logits.items()}
+                output = output._replace(logits=logits)
+        return output
+
+    monkeypatch.setattr(SequenceModel, "forward", keeps)
+    assert traces(build("sentences"))
 
 
 # --- planted faults ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import signal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,10 @@ from harken.data.ordering import Loader
 from harken.errors import ConfigError, UsageError
 from harken.training import callbacks
 from harken.training.callbacks import Epoch, History
+from harken.training.kept import Kept
 from harken.training.objective import Loss
 from harken.training.run import Trained, epoch_steps, train
+from harken.training.run_folder import CHECKPOINT
 
 
 class Points(NamedTuple):
@@ -207,6 +210,87 @@ def test_without_validation_a_run_is_interrupted_and_resumed_exactly(
     resumed = run(None, out=tmp_path / "run", resume=True)
     assert same(resumed.bundle, whole.bundle)
     assert [e.train_loss for e in resumed.epochs] == [e.train_loss for e in whole.epochs]
+
+
+def left_by_kills(out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[Path]:
+    """What a run leaves in its folder if it is killed before or after any writing of bundle or resume.ckpt."""
+    left: list[Path] = []
+
+    def around(write: Any) -> Any:
+        def written(*arguments: Any) -> None:
+            for moment in ("before", "after"):
+                if moment == "after":
+                    write(*arguments)
+                if (out / CHECKPOINT).exists():
+                    left.append(folder / f"{out.name} {len(left)}")
+                    shutil.copytree(out, left[-1])
+
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Resume, "_save", around(callbacks.Resume._save))
+        patch.setattr(Bundle, "save", around(Bundle.save))
+        run(out=out, **options)
+    return left
+
+
+def stop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_train_batch_end(self: callbacks.Stop, trainer: Any, *_: Any) -> None:
+        if not trainer.is_last_batch:
+            raise callbacks.Interrupted
+
+    monkeypatch.setattr(callbacks.Stop, "on_train_batch_end", on_train_batch_end)
+
+
+def is_resumed_to(whole: Trained, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    """After another stop, at the first step, the best epoch so far is there; after that the run is as it would be."""
+    for stops in (True, False):
+        with monkeypatch.context() as patch:
+            if stops:
+                stop_at_once(patch)
+            found = run(out=out, resume=True, **options)
+        best = min(found.epochs, key=lambda e: e.valid.get("loss", -e.epoch), default=None)
+        assert (found.best and found.best.epoch) == (best and best.epoch) == found.bundle.facts.get("epoch")
+        assert same(found.bundle, Bundle.load(out))
+    assert same(found.bundle, whole.bundle)
+    assert [(e.train_loss, e.valid) for e in found.epochs] == [(e.train_loss, e.valid) for e in whole.epochs]
+
+
+@pytest.mark.parametrize(
+    ("validation", "minutes", "rate", "stop"),
+    [
+        *((None, 5.0, 0.1, None), (None, 5.0, 0.1, 10), (None, 1e-9, 0.1, None)),
+        *((8, 5.0, 2.0, None), (8, 5.0, 0.8, None), (8, 5.0, 0.8, 12)),
+    ],
+    ids=["none held out", "stopped", "saved at every step", "better, worse", "worse, better", "stopped after an epoch"],
+)
+def test_a_run_that_is_killed_at_any_moment_is_resumed_exactly(
+    validation: int | None,
+    minutes: float,
+    rate: float,
+    stop: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harken.training.run.write_report", lambda *_, **__: None)  # a picture takes long
+    if minutes < 1:  # resume.ckpt is due before the bundle, as one of them was written earlier
+        monkeypatch.setattr(Kept, "write_if_due", lambda kept: None)
+    options: dict[str, Any] = {"validation": validation, "epochs": 3, "checkpoint_minutes": minutes, "monitor": "loss"}
+    options["learning_rate"] = rate
+    whole = run(**options)
+    assert whole.best is not None
+    assert (whole.best.epoch == 3) == (rate < 1)
+    with monkeypatch.context() as patch:
+        if stop is not None:
+            stop_after(patch, stop)
+        left = left_by_kills(tmp_path / "run", tmp_path, monkeypatch, **options)
+    assert len(left) >= 4
+    for folder in left:
+        if rate > 1:  # killed a second time
+            again = shutil.copytree(folder, tmp_path / f"{folder.name} again")
+            for later in left_by_kills(again, tmp_path, monkeypatch, resume=True, **options):
+                is_resumed_to(whole, later, monkeypatch, **options)
+        is_resumed_to(whole, folder, monkeypatch, **options)
 
 
 def test_an_exception_does_not_lose_the_epoch_that_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

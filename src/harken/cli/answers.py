@@ -17,18 +17,24 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 
 
-def check_out(out: Path, data: str | None, suffixes: Sequence[str] = SUFFIXES) -> None:
+def check_out(out: Path, data: str | None, suffixes: Sequence[str] = SUFFIXES, option: str = "--out") -> None:
     """Refuse, before any work, a file that could not be written or must not be.
+
+    Args:
+        out: the file.
+        data: the file that is read.
+        suffixes: of files that can be written.
+        option: that named the file.
 
     Raises:
         UsageError: unknown suffix, a folder, or the file that is being read.
     """
     if out.suffix.lower() not in suffixes:
-        raise UsageError(f"--out {out} does not end in one of {' '.join(suffixes)}")
+        raise UsageError(f"{option} {out} does not end in {' or '.join(suffixes)}")
     if out.is_dir():
-        raise UsageError(f"--out {out} is a folder: name a file")
+        raise UsageError(f"{option} {out} is a folder: name a file")
     if data is not None and out.exists() and Path(data).exists() and out.samefile(data):
-        raise UsageError(f"--out {out} is the file that is read: name another one")
+        raise UsageError(f"{option} {out} is the file that is read: name another one")
 
 
 def storable(keys: Sequence[Any], out: Path | None) -> Sequence[Any]:

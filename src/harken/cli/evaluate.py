@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +11,15 @@ import typer
 
 from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
-from harken.cli.examples import read_file
+from harken.cli.examples import read_file, with_known_labels
 from harken.cli.options import ANSWERING, READING, Debug, Json, Run, takes
-from harken.cli.output import chatter_aside, print_json, print_metrics, print_table, say, working
+from harken.cli.output import chatter_aside, print_json, print_metrics, print_table, said_once, say, working
 from harken.cli.runs import open_run
 from harken.cli.texts import warn_of_skipped
-from harken.errors import UsageError
+from harken.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from harken.data.labels import Head
     from harken.estimators.seq2seq import Seq2Seq
     from harken.estimators.sequence import SequenceEstimator
     from harken.training.metrics import Report
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 EXAMPLE = "harken evaluate runs/mine --data test.csv"
 
 MOST_LINES = 50  # classes that are printed one by one
-_OPTIONS = dict.fromkeys(("target", "label", *READING, *EXAMPLES, *ANSWERING))
+MOST_CROSSED = 20  # classes of a confusion matrix that is printed
+ONE_CLASS = ("binary", "classes", "tags")  # kinds of heads whose answer is one class
+_OPTIONS = dict.fromkeys(("target", "label", "label_delimiter", "weight", *READING, *EXAMPLES, *ANSWERING))
 
 
 @takes(*(name for name in _OPTIONS if name != "key"), of_a_run=True)
@@ -43,11 +47,13 @@ def evaluate(
 ) -> None:
     """Measure a run on rows with known answers."""
     if confusion is not None:
-        check_out(confusion, data, (".png",))
+        check_out(confusion, data, (".png",), "--confusion")
     with chatter_aside(as_json):
         estimator = open_run(run, {"key": None, **options})  # scores name no rows
-        answer = _pairs if estimator.task == "seq2seq" else _examples
-        result = answer(estimator, data, confusion, as_json)
+        if estimator.task == "seq2seq":
+            result = _pairs(estimator, data, confusion, as_json)
+        else:
+            result = _examples(estimator, data, confusion, as_json, require_weights="weight" in options)
     if as_json:
         print_json({"data": data, **result})
 
@@ -67,36 +73,65 @@ def _pairs(estimator: Seq2Seq, data: str, confusion: Path | None, as_json: bool)
     return {"skipped": pairs.skipped, **metrics}
 
 
-def _examples(estimator: SequenceEstimator, data: str, confusion: Path | None, as_json: bool) -> dict[str, Any]:
-    examples = read_file(data, estimator.config.data, estimator.task)
-    with working(f"Answering {len(examples.inputs)} rows"):
-        evaluation = estimator.evaluate_examples(examples)
-    if confusion is not None:
-        _draw(evaluation.reports, confusion)
+def _examples(
+    estimator: SequenceEstimator, data: str, confusion: Path | None, as_json: bool, *, require_weights: bool
+) -> dict[str, Any]:
+    heads, reading = estimator.heads_, estimator.config.data
+    if confusion is not None and not any(head.kind in ONE_CLASS for head in heads):
+        raise UsageError("--confusion is about answers that are one class, and this run has none: leave it out")
+    examples = read_file(data, reading, estimator.task, require_weights=require_weights)
+    if examples.weights is not None:
+        say(f"rows count by their weights in column {reading.weight!r}")
+    examples = with_known_labels(examples, heads, data, skip_bad_rows=reading.skip_bad_rows)
+    with working(f"Answering {len(examples)} rows"):
+        try:
+            evaluation = estimator.evaluate_examples(examples)
+        except DataError as error:
+            raise DataError(f"{data}: {error}") from None
     if not as_json:
         for report in evaluation.reports:
-            _print(report, several=len(evaluation.reports) > 1)
-        print_metrics({name: value for name, value in evaluation.metrics.items() if name != "score"})
-        for sentence in _calibration(evaluation.metrics):
+            if len(heads) > 1 and report.lines:
+                print(f"\n{report.head.name}")
+            _print(report)
+        print_metrics(said_once(evaluation.metrics))
+        for sentence in _calibration(heads, evaluation.metrics):
             print(sentence)
-    heads = {report.head.name: list(_lines(report)) for report in evaluation.reports}
-    return {"skipped": examples.skipped, **evaluation.metrics, "heads": heads}
+    if confusion is not None:
+        _draw(evaluation.reports, confusion)
+    return {
+        "skipped": examples.skipped,
+        **evaluation.metrics,
+        "heads": {report.head.name: _plain(report) for report in evaluation.reports},
+    }
 
 
-def _print(report: Report, *, several: bool) -> None:
-    """Precision, recall and F1 of every class, and the confusion matrix where it is small."""
+def _print(report: Report) -> None:
+    """Precision, recall and F1 of every class, their means, and the confusion matrix where it is small."""
     if not report.lines:
         return
-    if several:
-        print(f"\n{report.head.name}")
-    lines = [(str(line.label), *(f"{v:.2%}" for v in line[1:4]), f"{line.support:,.6g}") for line in report.lines]
-    print_table(("class", "precision", "recall", "F1", "rows"), lines[:MOST_LINES])
+    lines = [(str(line.label), *_shares(line[1:4]), f"{line.support:,.6g}") for line in report.lines]
+    counted = "steps" if report.head.kind == "tags" else "rows"
+    means = ("mean over classes", *_shares(_means(report)), "")
+    print_table(("class", "precision", "recall", "F1", counted), [*lines[:MOST_LINES], means])
     if len(lines) > MOST_LINES:
-        print(f"… and {len(lines) - MOST_LINES} classes more: --json has them all")
-    if report.confusion is not None and len(lines) <= 20:
+        print(f"… and {len(lines) - MOST_LINES:,} classes more: --json has them all")
+    if report.confusion is not None and len(lines) <= MOST_CROSSED:
         names = [str(label) for label in report.head.classes]
         rows = [(name, *map(str, row)) for name, row in zip(names, report.confusion.tolist(), strict=True)]
         print_table(("is ↓   answered →", *names), rows)
+
+
+def _shares(values: Sequence[float]) -> list[str]:
+    return [f"{value:.2%}" for value in values]
+
+
+def _means(report: Report) -> list[float]:
+    """Precision, recall and F1 averaged over the classes that occur, in truth or in answers."""
+    lines = report.lines
+    if report.confusion is not None:
+        there = report.confusion.sum(0) + report.confusion.sum(1) > 0
+        lines = [line for line, is_there in zip(lines, there, strict=True) if is_there]
+    return [sum(column) / len(lines) for column in list(zip(*lines, strict=True))[1:4]]
 
 
 def _draw(reports: list[Report], path: Path) -> None:
@@ -106,22 +141,25 @@ def _draw(reports: list[Report], path: Path) -> None:
 
     drawn = [report for report in reports if report.confusion is not None]
     if not drawn:
-        raise UsageError("--confusion needs a head that chooses one class: leave it out")
+        raise DataError("there is no confusion matrix to draw: too many classes, or no row with a label")
     for report in drawn:
-        file = path if len(drawn) == 1 else path.with_stem(f"{path.stem}-{report.head.name}")
+        name = re.sub(r"[^\w.-]", "_", report.head.name)
+        file = path if len(drawn) == 1 else path.with_stem(f"{path.stem}-{name}")
         draw_confusion(torch.from_numpy(report.confusion), [str(label) for label in report.head.classes], file)
         say(f"wrote {file}")
 
 
-def _calibration(metrics: dict[str, float | int]) -> Iterator[str]:
+def _calibration(heads: Sequence[Head], metrics: dict[str, float | int]) -> Iterator[str]:
     """What the expected calibration error means."""
-    for name, error in metrics.items():
-        if name.endswith("calibration_error"):
-            head = name.removesuffix("calibration_error").rstrip("_")
-            print_for = f" of {head}" if head else ""
-            yield f"calibration{print_for}: an answer's probability is off by {error:.1%} on average (15 bins)"
+    for head in heads:
+        several = len(heads) > 1
+        error = metrics.get(f"{head.name}_calibration_error" if several else "calibration_error")
+        if error is not None:
+            whose = f" of {head.name}" if several else ""
+            points = f"{100 * error:.1f} points"
+            yield f"calibration{whose}: probability and share of right answers differ by {points} on average"
 
 
-def _lines(report: Report) -> Iterator[dict[str, Any]]:
-    for line in report.lines:
-        yield line._asdict()
+def _plain(report: Report) -> dict[str, Any]:
+    confusion = None if report.confusion is None else report.confusion.tolist()
+    return {"kind": report.head.kind, "classes": [line._asdict() for line in report.lines], "confusion": confusion}

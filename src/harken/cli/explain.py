@@ -10,7 +10,7 @@ import typer
 
 from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
-from harken.cli.examples import read_asked
+from harken.cli.examples import read_asked, warn_of_inputs
 from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, takes
 from harken.cli.output import chatter_aside, print_json, print_table, say, working
 from harken.cli.runs import open_run
@@ -40,8 +40,19 @@ def explain(
     ] = None,
     by: Annotated[
         Literal["attention", "gradients"],
-        typer.Option(help="What is shown: where the model looked, or integrated gradients. Not for seq2seq."),
+        typer.Option(
+            help="What is shown: where the model looked, or integrated gradients. Not for seq2seq. Default: attention.",
+            show_default=False,
+        ),
     ] = "attention",
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="By gradients: whose answer they explain, where the run has several columns of answers. "
+            "Default: the first.",
+        ),
+    ] = None,
     believe: Annotated[
         bool,
         typer.Option("--believe", help="Measure whether the answers rest on what was looked at. Not for seq2seq."),
@@ -60,12 +71,14 @@ def explain(
         check_out(out, data, SUFFIXES)
     with chatter_aside(as_json):
         estimator = open_run(run, {"key": None, **options})  # rows go by their number
+        if head is not None and by != "gradients":
+            raise UsageError("--head is for --by gradients: attention is the same for all heads, so leave it out")
         if estimator.task == "seq2seq":
             if by != "attention" or believe:
-                raise UsageError("--by and --believe are for runs that classify or regress, and this one writes texts")
+                raise UsageError("--by and --believe are for runs that answer with labels or values: leave them out")
             result = _pairs(estimator, texts, data, out, as_json)
         else:
-            result = _examples(estimator, texts, data, out, by, believe, as_json)
+            result = _examples(estimator, texts, data, out, by, head, believe, as_json)
     if as_json:
         print_json({"out": out, **result})
 
@@ -94,12 +107,14 @@ def _examples(
     data: str | None,
     out: Path | None,
     by: Literal["attention", "gradients"],
+    head: str | None,
     believe: bool,
     as_json: bool,
 ) -> dict[str, Any]:
     from harken.explain.reading_files import write
 
     examples = read_asked(estimator, texts, data)
+    warn_of_inputs(estimator.predictor.encoder, examples.inputs, strict=False)
     result: dict[str, Any] = {}
     if believe:
         some = examples.inputs.take(range(min(MOST_BELIEVED, len(examples.inputs))))
@@ -111,14 +126,27 @@ def _examples(
         if out is None:
             return result
     with working(f"Answering {len(examples.inputs)} rows"):
-        readings = estimator.explain(examples.inputs, by=by)
+        readings = estimator.explain(examples.inputs, by=by, head=head)
     if out is not None:
         _say_written(write(readings, out, examples.rows))
     elif not as_json:
         for reading in readings:
             _show(reading)
     rows = [] if out else [line for row, r in zip(examples.rows, readings, strict=True) for line in r.rows(row)]
-    return {"answers": [reading.title for reading in readings], "rows": rows, **result}
+    answers = [_answers(row, reading) for row, reading in zip(examples.rows, readings, strict=True)]
+    return {"answers": answers, "rows": rows, **result}
+
+
+def _answers(row: int, reading: Reading) -> dict[str, Any]:
+    """What was answered, under the names that `harken predict` has."""
+    several = len(reading.answers) > 1
+    found: dict[str, Any] = {"row": row}
+    for answer in reading.answers:
+        name, beside = (answer.head, f"{answer.head}_probability") if several else ("prediction", "probability")
+        found[name] = answer.label
+        if answer.probability is not None:
+            found[beside] = answer.probability
+    return found
 
 
 def _say_written(files: list[Path]) -> None:

@@ -25,7 +25,7 @@ Texts = Annotated[
     list[str] | None,
     typer.Argument(metavar="TEXT", help="Texts; put -- before one that starts with a dash."),
 ]
-Data = Annotated[str | None, typer.Option(metavar="FILE", help="File of rows: text, CSV, TSV, JSON Lines or Parquet.")]
+Data = Annotated[str | None, typer.Option(metavar="FILE", help="File of rows, in any format that training reads.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where in the code an error arose.")]
 
@@ -44,8 +44,10 @@ The answers to a file belong to its lines, so no line is left out unless somebod
 
 _TOLD = ("text", "series", "vectors", "words", "label", "id", "time")  # by name or content of a column
 
-_DEFAULTS = {"skip_bad_rows": "no", "key": "as the run has it, where the file has that column"}
-
+_DEFAULTS = {
+    "skip_bad_rows": "no",
+    **dict.fromkeys(("key", "weight"), "as the run has it, where the file has that column"),
+}
 
 Fields = dict[str, FieldInfo]
 """The fields of one option, by who has it: ``seq2seq``, or the `OTHERS`, whose runs are of one kind."""

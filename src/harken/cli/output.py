@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT, as shells count
-PERCENT = ("exact_match", "token_accuracy")  # endings of names
+PERCENT = ("exact_match", "accuracy", "f1", "calibration_error")  # endings of names
+ALONE = ("accuracy", "micro_f1", "r2")  # of a single head: one of these is its score
 
 
 def say(sentence: str) -> None:
@@ -67,6 +68,12 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 def print_metrics(metrics: Mapping[str, Any]) -> None:
     """Name and value of each number, in the order they come."""
     print_table(("metric", "value"), [(name.replace("_", " "), shown(name, value)) for name, value in metrics.items()])
+
+
+def said_once(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the ``score``, where another name says what it is."""
+    twice = any(name in metrics for name in ALONE)
+    return {name: value for name, value in metrics.items() if name != "score" or not twice}
 
 
 def shown(name: str, value: Any) -> str:

@@ -10,15 +10,16 @@ import typer
 
 from harken.cli.answers import check_out, storable, write_answers
 from harken.cli.examples import READING as EXAMPLES
-from harken.cli.examples import read_asked
+from harken.cli.examples import read_asked, warn_of_inputs
 from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, takes
 from harken.cli.output import chatter_aside, print_json, say, working
 from harken.cli.runs import open_run
 from harken.cli.texts import check_answerable, read_texts
-from harken.errors import DataError, UsageError
+from harken.errors import UsageError
 
 if TYPE_CHECKING:
     from harken.data.labels import Head
+    from harken.estimators.answers import HeadAnswers
     from harken.estimators.seq2seq import Seq2Seq
     from harken.estimators.sequence import SequenceEstimator
 
@@ -38,7 +39,7 @@ def predict(
         typer.Option(metavar="FILE", help="Write the answers to this .parquet, .csv, .tsv or .jsonl file."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse empty texts, and texts that hold what training never showed.")
+        bool, typer.Option("--strict", help="Refuse empty rows, and rows that hold what training never showed.")
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -55,7 +56,7 @@ def predict(
         if estimator.task == "seq2seq":
             columns, lines = _rewritten(estimator, texts, data, out, options, strict)
         else:
-            columns, lines = _answered(estimator, texts, data, out, strict)
+            columns, lines = _answered(estimator, texts, data, out, options, strict)
     if out is not None:
         write_answers(out, columns)
         say(f"wrote {len(lines)} answers to {out}")
@@ -92,40 +93,59 @@ def _rewritten(
 
 
 def _answered(
-    estimator: SequenceEstimator, texts: list[str] | None, data: str | None, out: Path | None, strict: bool
+    estimator: SequenceEstimator,
+    texts: list[str] | None,
+    data: str | None,
+    out: Path | None,
+    options: dict[str, Any],
+    strict: bool,
 ) -> tuple[dict[str, Sequence[Any]], list[str]]:
-    """The same for labels, values and tags: a column for each head, and one for its probability."""
-    examples = read_asked(estimator, texts, data)
-    if strict and (empty := int((examples.inputs.lengths == 0).sum())):
-        raise DataError(
-            f"empty rows: {empty} of {len(examples.inputs)}: leave --strict out to get the model's answer to nothing"
-        )
-    key = estimator.config.data.key if examples.keys is not None else None
-    with working(f"Answering {len(examples.inputs)} rows"):
-        found = estimator.answers(examples.inputs)
-    several, plain = len(found) > 1, out is not None and out.suffix.lower() in (".csv", ".tsv")
-    columns: dict[str, Sequence[Any]] = {}
-    for head in estimator.heads_:
-        answers, name = found[head.name], head.name if several else "prediction"
-        columns[name] = [answer_line(head, label) for label in answers.labels] if plain else answers.labels
-        if head.kind in ("binary", "classes"):
-            columns[f"{head.name}_probability" if several else "probability"] = answers.probabilities.max(-1).tolist()
-        elif head.kind == "multi-label" and not plain:
-            columns[f"{name}_probabilities"] = answers.probabilities.tolist()
-    name = key or "row"
-    if name in columns:
+    """The same for labels, values and tags: a column for each head, and one for how probable its answers are."""
+    heads, several = estimator.heads_, len(estimator.heads_) > 1
+    ours = {name for head in heads for name in (head.name, f"{head.name}_probability")} if several else set(OURS)
+    if "key" not in options and estimator.config.data.key in ours:
+        estimator.config = estimator.config.override(key=None)
+    examples = read_asked(estimator, texts, data, require_key="key" in options)
+    name = (examples.config.key or examples.config.id if examples.keys is not None else None) or "row"
+    if name in ours:
         raise UsageError(f"--key {name} is the name of a column of answers: rename the key's column")
-    lines = [
-        "\t".join(answer_line(head, label) for head, label in zip(estimator.heads_, row, strict=True))
-        for row in zip(*(found[head.name].labels for head in estimator.heads_), strict=True)
-    ]
-    return {name: storable(examples.rows if examples.keys is None else examples.keys, out), **columns}, lines
+    names = storable(examples.rows if examples.keys is None else examples.keys, out)
+    warn_of_inputs(estimator.predictor.encoder, examples.inputs, strict)
+    with working(f"Answering {len(examples)} rows"):
+        found = estimator.answers(examples.inputs)
+    joint = estimator.config.data.label_delimiter or ", "
+    cells = {head.name: [cell(head, label, joint) for label in found[head.name].labels] for head in heads}
+    plain = out is not None and out.suffix.lower() in (".csv", ".tsv")
+    columns: dict[str, Sequence[Any]] = {name: names}
+    for head in heads:
+        chances = _chances(head, found[head.name])
+        column, beside = (head.name, f"{head.name}_probability") if several else OURS
+        columns[column] = cells[head.name] if plain else found[head.name].labels
+        if chances is not None:
+            listed = plain and head.kind not in ("binary", "classes")
+            columns[beside] = [" ".join(f"{chance:.4g}" for chance in row) for row in chances] if listed else chances
+    return columns, ["\t".join(row) for row in zip(*cells.values(), strict=True)]
 
 
-def answer_line(head: Head, label: Any) -> str:
-    """One answer of a head as a cell or a line: several labels with commas, tags with spaces between."""
+def _chances(head: Head, answers: HeadAnswers) -> list[Any] | None:
+    """How probable each answer is: a number; of several labels one for each that is given, of tags one a step."""
+    match head.kind:
+        case "values":
+            return None
+        case "multi-label":
+            place = {name: number for number, name in enumerate(head.classes)}
+            rows = zip(answers.probabilities.tolist(), answers.labels, strict=True)
+            return [[row[place[label]] for label in labels] for row, labels in rows]
+        case "tags":
+            return [steps.max(-1).tolist() for steps in answers.probabilities]
+        case _:
+            return list(answers.probabilities.max(-1).tolist())
+
+
+def cell(head: Head, label: Any, joint: str) -> str:
+    """One answer of a head as a cell or a line: several labels with ``joint``, tags with spaces between."""
     if head.kind == "multi-label":
-        return ", ".join(map(str, label))
+        return joint.join(map(str, label))
     if head.kind == "tags":
         return " ".join(map(str, label))
     values = label if isinstance(label, tuple) else (label,)

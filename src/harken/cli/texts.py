@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harken.cli.output import say
@@ -12,6 +13,8 @@ from harken.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from harken.data.sources import Pairs
+
+MOST_PIECES = 8  # of what is unknown, that are named
 
 
 def read_texts(typed: list[str] | None, data: str | None, config: DataConfig, *, require_key: bool = True) -> Pairs:
@@ -68,17 +71,37 @@ def check_answerable(tokenizer: Any, texts: list[str], config: DataConfig, stric
         pieces |= dict.fromkeys(unknown)
         rows += bool(unknown)
         empty += is_empty(text, config)
+    warn_of_empty(empty, len(texts), "texts", strict)
+    warn_of_unknown(rows, len(texts), list(pieces), "texts", strict)
+
+
+def warn_of_empty(empty: int, rows: int, noun: str, strict: bool) -> None:
+    """Say how many of the rows hold nothing.
+
+    Raises:
+        DataError: there are some and ``strict`` was asked for.
+    """
+    sentence = f"empty {noun}: {empty} of {rows}"
+    if empty and strict:
+        raise DataError(f"{sentence}: leave --strict out to get the model's answer to nothing")
     if empty:
-        sentence = f"empty texts: {empty} of {len(texts)}"
-        if strict:
-            raise DataError(f"{sentence}: leave --strict out to get the model's answer to nothing")
         say(f"warning: {sentence}; each gets the model's answer to nothing")
-    if pieces:
-        some = ", ".join(repr(piece) for piece in list(pieces)[:8]) + (", …" if len(pieces) > 8 else "")
-        sentence = f"texts with something that training never showed: {rows} of {len(texts)} ({some})"
-        if strict:
-            raise DataError(f"{sentence}: leave --strict out to read it as unknown")
-        say(f"warning: {sentence}; it is read as unknown")
+
+
+def warn_of_unknown(
+    unknown: int, rows: int, pieces: Sequence[object], noun: str, strict: bool, fate: str = "it is read as unknown"
+) -> None:
+    """Say how many of the rows hold something that training never showed, some of it, and what becomes of it.
+
+    Raises:
+        DataError: there are some and ``strict`` was asked for.
+    """
+    some = ", ".join(map(repr, pieces[:MOST_PIECES])) + (", …" if len(pieces) > MOST_PIECES else "")
+    sentence = f"{noun} with something that training never showed: {unknown} of {rows} ({some})"
+    if unknown and strict:
+        raise DataError(f"{sentence}: leave --strict out to answer all the same")
+    if unknown:
+        say(f"warning: {sentence}; {fate}")
 
 
 def _checked(typed: list[str], config: DataConfig | ExamplesConfig) -> list[str]:

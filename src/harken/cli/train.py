@@ -11,7 +11,7 @@ import typer
 
 from harken.cli.examples import read_file
 from harken.cli.options import Debug, Json, described, fields, takes
-from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, say, show, working
+from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, said_once, say, show, working
 from harken.cli.texts import warn_of_skipped
 from harken.config import RunConfig, Seq2SeqRun, SequenceRun
 from harken.errors import UsageError
@@ -67,10 +67,9 @@ def train(
         return  # with --devices 2 or more Lightning runs this program once for each; one speaks
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
-        print_json({"out": out, **metrics})
+        print_json({"out": out, "task": settings.task, **metrics})
     else:
-        found = {f"validation {name}": value for name, value in (metrics.pop("validation") or {}).items()}
-        print_metrics({name: value for name, value in (found | metrics).items() if name != "interrupted"})
+        _print(metrics)
     if metrics["interrupted"]:
         say(f"interrupted: {out} holds the best model so far; harken train --resume --out {out} goes on")
         raise typer.Exit(INTERRUPTED)
@@ -89,8 +88,8 @@ def _base(config: Path | None, out: Path | None, resume: bool, options: Mapping[
     if task is None and "train" in options:
         from harken.data.kinds import infer_task
 
-        task = infer_task(options["train"], options)
-        say(f"task: {task}")
+        with working(f"Looking at {options['train']}"):
+            task = infer_task(options["train"], options)
     return RunConfig.build({"task": task or "seq2seq"})
 
 
@@ -112,6 +111,8 @@ def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool
     """Read the rows and train on them; True in the first of the processes that do."""
     from harken.training.run_folder import is_first_process
 
+    if is_first_process():
+        show(f"task: {config.task}")
     fit = _fit_pairs if isinstance(config, Seq2SeqRun) else _fit_examples
     fit(config, out, resume=resume, overwrite=overwrite)  # type: ignore[arg-type]
     return is_first_process()
@@ -134,11 +135,19 @@ def _fit_pairs(config: Seq2SeqRun, out: Path, *, resume: bool, overwrite: bool) 
 
 def _fit_examples(config: SequenceRun, out: Path, *, resume: bool, overwrite: bool) -> None:
     from harken.estimators.loading import ESTIMATORS
+    from harken.training.run_folder import is_first_process
 
-    examples = read_file(str(config.data.train), config.data, config.task)
-    for sentence in examples.described:
-        say(sentence)
+    examples = read_file(str(config.data.train), config.data, config.task, require_key=True, require_weights=True)
+    for sentence in examples.described if is_first_process() else []:
+        show(sentence)
     held_out = config.data.validation
     validation = read_file(held_out, examples.config, config.task) if isinstance(held_out, str) else None
     estimator = ESTIMATORS[config.task].from_config(config)
     estimator.fit_examples(examples, validation=validation, out=out, resume=resume, overwrite=overwrite, show=show)
+
+
+def _print(metrics: Mapping[str, Any]) -> None:
+    """How good the best epoch is, and how long it took."""
+    found = {f"validation {name}": value for name, value in said_once(metrics["validation"] or {}).items()}
+    rest = {name: value for name, value in metrics.items() if name not in ("validation", "interrupted")}
+    print_metrics(found | rest)

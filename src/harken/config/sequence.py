@@ -120,6 +120,9 @@ class SequenceModelConfig(Section):
         "Probability of dropping a channel of the token vectors, the same one at all steps of a row.", ge=0, lt=1
     )
     word_dropout: ByKind[float] = by_kind("Probability that a token is read as unknown in training.", ge=0, lt=1)
+    rare_word_dropout: ByKind[float] = by_kind(
+        "A token that training rows hold n times is read as unknown with probability this / (this + n).", ge=0
+    )
     convolution: ByKind[int] = by_kind(
         "Channels of a convolution over time before the recurrent layers; 0: none.", ge=0
     )

@@ -203,15 +203,16 @@ def _value(name: str, row: int, cell: Any) -> float | tuple[float, ...] | None:
     return tuple(values) if several else values[0]
 
 
-def _indicated(name: str, rows: list[Any]) -> list[list[Class]]:
-    """Rows of 0 and 1 as lists of the columns that are 1."""
+def _indicated(name: str, rows: list[Any]) -> list[list[Class] | None]:
+    """Rows of 0 and 1 as lists of the columns that are 1; None for rows that are missing altogether."""
+    rows = [None if len(cells) and all(map(_is_missing, cells)) else cells for cells in rows]
     for row, cells in enumerate(rows):
-        if any(cell not in (0, 1) for cell in cells):
+        if cells is not None and any(cell not in (0, 1) for cell in cells):
             raise DataError(
                 f"row {row} of the labels {name!r} holds {cells!r}: an array of two dimensions must hold 0 and 1, "
                 "several attributes are given as a dict or a data frame"
             )
-    return [[place for place, cell in enumerate(cells) if cell] for cells in rows]
+    return [None if cells is None else [place for place, cell in enumerate(cells) if cell] for cells in rows]
 
 
 def _is_list(cell: Any) -> bool:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
+import struct
+import tokenize
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +25,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _INPUTS, _LABELS = ("X", "x"), ("y", "labels", "label")
+_LARGEST = 64 * 2**30  # bytes of an array
+_TIGHTEST = 1032  # bytes that one byte of a zip file can become, at most
 
 
-def read_npz(path: Path, config: ExamplesConfig) -> Table:
+def read_npz(path: Path, config: ExamplesConfig, require_labels: bool = True) -> Table:
     """Arrays of a .npz file; pickled objects are never loaded.
 
         X (or x, or --series)     (n, T) or (n, T, D) numbers, cut to ``lengths`` (n,) if there are any; or (n,) texts
@@ -32,13 +38,17 @@ def read_npz(path: Path, config: ExamplesConfig) -> Table:
         y (or labels, --label)    (n,) labels, or (n, k) for k values, for 0 and 1 of k labels, or for a tag a step
         --weight, --key           (n,)
 
+    Without ``require_labels`` labels and weights are not looked at.
+
     Raises:
         DataError: arrays that are not there, hold objects or do not fit together.
     """
     import pyarrow as pa
 
     name = str(path)
-    arrays = _arrays(name, path, config)
+    answers = {*_LABELS, *config.label, config.weight} if require_labels else set()
+    inputs = {*_INPUTS, *config.series, config.text, config.vectors, "values", "offsets", "lengths", config.key}
+    arrays = _arrays(path, {called for called in inputs | answers if called is not None})
     whole = config.input == "ids"
     chosen = config.series or tuple(column for column in (config.text, config.vectors) if column)
     if not chosen and {"values", "offsets"} <= arrays.keys():
@@ -62,26 +72,58 @@ def read_npz(path: Path, config: ExamplesConfig) -> Table:
     return Table(name, pa.table(columns), tuple(columns), rows, fixed=kind, labels=tuple(labels.values()))
 
 
-def _arrays(name: str, path: Path, config: ExamplesConfig) -> dict[str, np.ndarray]:
-    """The arrays that could matter."""
-    options = [name for name in (config.text, config.vectors, config.weight, config.key) if name is not None]
-    wanted = {*options, *config.series, *config.label, *_INPUTS, *_LABELS, "values", "offsets", "lengths"}
-    arrays = {}
+def _arrays(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """Those arrays that are there."""
     content = read_bytes(path)
+    arrays: dict[str, np.ndarray] = {}
     try:
-        file = np.load(io.BytesIO(content), allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
+        if content.startswith(np.lib.format.MAGIC_PREFIX):
             raise ValueError("it holds one bare array: save it with numpy.savez")
-        for called in wanted & set(file.files):
-            arrays[called] = file[called]
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError) as error:
-        if "Object arrays" in str(error):
-            raise DataError(
-                f"{path}: array {called!r} holds Python objects, which are never loaded from files: save series of "
-                "unequal lengths as two arrays, values and offsets, and labels as numbers or texts"
-            ) from None
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for info in archive.infolist():
+                called = info.filename.removesuffix(".npy")
+                if called in wanted:
+                    arrays[called] = _array(archive, info, called, len(content))
+    except ShapeError as error:
+        raise DataError(f"{path}: {error}") from None
+    except _DAMAGE as error:
         raise DataError(f"{path} is damaged or not an .npz file: {one_line(error)}") from None
     return arrays
+
+
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, UnicodeError, SyntaxError, OSError, EOFError, ValueError,
+    TypeError, KeyError, OverflowError, RuntimeError, struct.error,
+)  # fmt: skip
+"""What zipfile and numpy raise at bytes that are none of theirs."""
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, called: str, size: int) -> np.ndarray:
+    """One array of a file of ``size`` bytes, once its header and its place in the file agree with each other."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+        there = info.file_size - member.tell()
+    if dtype.hasobject:
+        raise ShapeError(
+            f"array {called!r} holds Python objects, which are never loaded from files: save series of unequal "
+            "lengths as two arrays, values and offsets, and labels as numbers or texts"
+        )
+    claimed = math.prod(shape) * dtype.itemsize
+    packed = info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if min(shape, default=0) < 0 or claimed != there or packed or there > _TIGHTEST * size:
+        raise ShapeError(
+            f"array {called!r} is {dtype} {shape}, {claimed:,} bytes, and the file holds others: write it again with "
+            "numpy.savez"
+        )
+    if claimed > _LARGEST:
+        raise ShapeError(f"array {called!r} has {claimed / 2**30:,.0f} GiB, more than {_LARGEST / 2**30:.0f}: cut it")
+    try:
+        with archive.open(info) as member:
+            return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
+    except MemoryError:
+        raise ShapeError(f"array {called!r} has {claimed / 2**30:,.1f} GiB, more than memory has: cut it") from None
 
 
 def _choose(name: str, arrays: dict[str, np.ndarray], chosen: tuple[str, ...]) -> str:
@@ -100,11 +142,11 @@ def _column(name: str, called: str, array: np.ndarray, lengths: np.ndarray | Non
     import pyarrow as pa
 
     if array.dtype.kind in "SU" and array.ndim == 1:
-        return pa.array(array.astype(str).tolist(), pa.large_string())
-    if array.dtype.kind not in "iufb" or array.ndim not in (2, 3):
+        return pa.array(_texts(name, called, array).tolist(), pa.large_string())
+    if array.dtype.kind not in "iufb" or array.ndim not in (2, 3) or 0 in array.shape[2:]:
         raise DataError(
             f"{name}: array {called!r} is {array.dtype} {array.shape}, and must be numbers (rows, steps) or "
-            "(rows, steps, channels), or texts (rows,)"
+            "(rows, steps, one channel or more), or texts (rows,)"
         )
     n, size = array.shape[:2]
     sizes = np.full(n, size) if lengths is None else lengths
@@ -136,9 +178,26 @@ def _listed(name: str, array: np.ndarray, called: str, rows: int) -> pa.Array:
     """Labels, weights or keys: (n,), or (n, k) as lists of k."""
     import pyarrow as pa
 
-    if array.ndim not in (1, 2) or len(array) != rows:
+    if array.ndim not in (1, 2) or len(array) != rows or 0 in array.shape[1:]:
         raise DataError(
             f"{name}: array {called!r} is {array.shape}, and must have {rows} rows, as many as the input has"
         )
-    flat = pa.array(array.reshape(-1).tolist())
+    kind = array.dtype.kind
+    if kind not in "iufbSUM":
+        raise DataError(f"{name}: array {called!r} is {array.dtype}, and must be numbers, truth values or texts")
+    if kind in "SUM":
+        array = _texts(name, called, array)
+    elif kind == "f":
+        array = array.astype(np.float64)
+    flat = pa.array(array.reshape(-1).tolist(), pa.uint64() if kind == "u" else None)
     return flat if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
+
+
+def _texts(name: str, called: str, array: np.ndarray) -> np.ndarray:
+    """Texts, of bytes in UTF-8 too, and dates as ISO has them."""
+    if array.dtype.kind != "S":
+        return array.astype(str)
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{name}: array {called!r} holds bytes that are not UTF-8: save it as texts") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -252,6 +253,11 @@ def floats(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         return np.full(len(column), np.nan), ~column.is_null().to_numpy(zero_copy_only=False)
     values = column.cast(pa.float64(), safe=False) if column.type != pa.float64() else column
     return values.fill_null(float("nan")).to_numpy(zero_copy_only=False), bad
+
+
+def spells_number(text: str) -> bool:
+    """Whether a text is the spelling of a number, NaN and infinity among them."""
+    return re.match(_NUMBER, text) is not None
 
 
 def holds_numbers(column: pa.ChunkedArray, written: bool, *, mostly: bool = False) -> bool:

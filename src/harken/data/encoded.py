@@ -59,6 +59,15 @@ class Encoded:
         tokens = offsets_from_lengths(self._of_sentences())
         return tokens[self._steps.offsets[1:]] - tokens[self._steps.offsets[:-1]]
 
+    def counts(self, size: int) -> Tensor:
+        """How often each of ``size`` ids of tokens or words occurs, (size,) int64: of sentences, in the lower level."""
+        ids = self.pieces if self.kind == "sentences" else self.values
+        assert ids is not None
+        found = torch.zeros(size, dtype=torch.int64)
+        for part in torch.split(ids.values, 1 << 22):  # narrow integers become wide ones: not all at once
+            found += torch.bincount(part, minlength=size)
+        return found
+
     @property
     def grid(self) -> Grid:
         """What every row asks of a batch: one sequence of its length, or as many as it has sentences."""

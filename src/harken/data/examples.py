@@ -7,18 +7,19 @@ A bad row is found in whatever column it is bad, and left out, or complained of,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from harken.config import ExamplesConfig
 from harken.data.answers import as_labels, match_rows
 from harken.data.columns import Table, floats, is_list, is_text
-from harken.data.inputs import Inputs, as_inputs
+from harken.data.inputs import Inputs, as_inputs, too_long
 from harken.data.kinds import choose_columns, named_columns, told_task
 from harken.data.label_columns import match_tags, read_answers, refuse_missing
 from harken.data.labels import Labels
@@ -39,8 +40,8 @@ class Examples:
 
     Attributes:
         inputs: what a model reads.
-        labels: the answers; None where there are none.
-        weights: how much each row counts; None where no column says so.
+        labels: the answers; None where there are none, or none were wanted.
+        weights: how much each row counts; None where no column says so, or no labels were wanted.
         keys: the key column's values as they are, or the ids of a file in long form; else None.
         rows: where each row stood, counted from 0; in long form, where each series stood among them.
         skipped: how many bad rows, or series, were left out.
@@ -60,19 +61,38 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, indices: Tensor | Iterable[int]) -> Examples:
+        """The rows ``indices``, in that order; how many were skipped stays."""
+        chosen = [int(row) for row in indices]
+        return replace(
+            self,
+            inputs=self.inputs.take(chosen),
+            labels=None if self.labels is None else self.labels.take(chosen),
+            weights=None if self.weights is None else [self.weights[row] for row in chosen],
+            keys=None if self.keys is None else [self.keys[row] for row in chosen],
+            rows=[self.rows[row] for row in chosen],
+        )
+
 
 def read_examples(
-    source: str | Path | object, config: ExamplesConfig, task: str | None = None, *, require_labels: bool = True
+    source: str | Path | object,
+    config: ExamplesConfig | None = None,
+    task: str | None = None,
+    *,
+    require_labels: bool = True,
+    require_weights: bool = True,
 ) -> Examples:
     """Read inputs and labels from a file or a table.
 
     Args:
         source: what `harken.data.tables.read_table` takes; a `Table` is not read again.
-        config: columns, limits, what to do with bad rows. Columns and kind of input that it does not name are told
-            from the data.
+        config: columns, limits, what to do with bad rows; None: nothing is named. Columns and kind of input that it
+            does not name are told from the data.
         task: classify, regress or tag; None: told from the labels.
-        require_labels: False: labels, weights and keys may be missing, here and there or altogether, and a null input
-            is an empty one.
+        require_labels: False: the rows are to be answered: labels and weights are not looked at, keys may be missing,
+            and a null input is an empty one.
+        require_weights: False: the column of weights may be missing; every row counts as much then. Rows that a model
+            is trained on have their weights in a column, others need not.
 
     Raises:
         DataError: what cannot be read, with its place; ``config.skip_bad_rows`` counts bad rows instead, unless
@@ -80,20 +100,22 @@ def read_examples(
         ConfigError: an encoding or a delimiter that does not exist.
         UsageError: neither a path nor a table.
     """
+    config = config or ExamplesConfig()
     table = read_table(source, config, named_columns(config), require_labels=require_labels)
     config, described = choose_columns(table, config, task, require_labels=require_labels)
     names = table.labels or config.label
-    if not require_labels:
-        names = tuple(name for name in names if name in table.there)
-    task = task or told_task(table, config, names)
+    there = tuple(name for name in names if name in table.there)
+    task = task or told_task(table, config, names if require_labels else there)
+    names = names if require_labels else ()
+    weight = config.weight if require_labels and (require_weights or config.weight in table.there) else None
     if config.id is not None and table.fixed is None:
-        table = _gathered(table, config, task, names, require_labels)
+        table = _gathered(table, config, task, names, weight, require_labels)
 
     rows, channels, problems = _input_rows(table, config, nullable=not require_labels)
     answers = {name: read_answers(table, name, config, task, problems) for name in names}
     if require_labels:
         refuse_missing(table, answers, problems)
-    weights = _weights(table, config, require_labels, problems)
+    weights = None if weight is None else _weights(table, weight, problems)
     if task == "tag":
         match_tags(rows.lengths.tolist() if isinstance(rows, Ragged) else list(map(len, rows)), answers, problems)
     table, kept = table.without(problems, config.skip_bad_rows)
@@ -121,13 +143,17 @@ def read_examples(
     )
 
 
-def _gathered(table: Table, config: ExamplesConfig, task: str, labels: Sequence[str], require_labels: bool) -> Table:
+def _gathered(
+    table: Table, config: ExamplesConfig, task: str, labels: Sequence[str], weight: str | None, require_key: bool
+) -> Table:
     """Rows of a file in long form as rows of series."""
     if config.text is not None or config.vectors is not None:
         raise DataError(f"{table.name}: --id gathers rows of numbers or words: name them with --series or --words")
-    others = [name for name in (config.weight, config.key) if name is not None and name != config.id]
-    if not require_labels:
-        others = [name for name in others if name in table.there]
+    key = config.key if require_key or config.key in table.there else None
+    others = [name for name in (weight, key) if name is not None and name != config.id]
+    for name, option in ((weight, "weight"), (key, "key")):
+        if name is not None:
+            table.column(name, option)
     steps = [config.words] if config.words is not None else []
     return gather(
         table,
@@ -165,10 +191,9 @@ def _input_rows(
         elif isinstance(cell, list) and None in cell:
             problems[row] = f"the input (column {name!r}) holds a null"
         else:
-            size = len(cell) if isinstance(cell, str) else sum(map(len, cell))
-            if size > config.max_characters:
-                limit = f"more than max_characters ({config.max_characters:,})"
-                problems[row] = f"the input has {size:,} characters, {limit}: shorten it or raise the option"
+            problem = too_long(len(cell) if isinstance(cell, str) else sum(map(len, cell)), config)
+            if problem:
+                problems[row] = f"the input has {problem}"
     return rows, (), problems
 
 
@@ -182,16 +207,12 @@ def _lists(table: Table, name: str, column: pa.ChunkedArray) -> list[Any]:
     return column.to_pylist()  # type: ignore[no-any-return]
 
 
-def _weights(table: Table, config: ExamplesConfig, required: bool, problems: dict[int, str]) -> np.ndarray | None:
+def _weights(table: Table, name: str, problems: dict[int, str]) -> np.ndarray:
     """The weights (n,) float64; bad ones are added to the problems."""
-    if config.weight is None or not (required or config.weight in table.there):
-        return None
-    column = table.column(config.weight, "weight")
+    column = table.column(name, "weight")
     values, bad = floats(column)
     for row in np.flatnonzero(bad | ~np.isfinite(values) | (values < 0)).tolist():
-        problems.setdefault(
-            row, f"the weight {str(column[row])!r} (column {config.weight!r}) is not a number that is 0 or more"
-        )
+        problems.setdefault(row, f"the weight {str(column[row])!r} (column {name!r}) is not a number that is 0 or more")
     return values
 
 

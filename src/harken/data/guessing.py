@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from harken.config import ExamplesConfig, InputKind
 from harken.data.columns import Table, holds_numbers, is_list, is_number, is_text, joined
+from harken.data.inputs import kind_of_lists, sample_of
 from harken.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ _TEXTS = ("text", "sentence", "review", "document")
 _INDEX = ("", "id", "index", "unnamed: 0")  # numbers that count rows
 _OF_TEXTS = ("text", "sentences", "words")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_SAMPLE = 2000  # rows that a guess is made from
 _VECTOR = 32  # as wide as this, a list of lists is vectors of a document, else channels of a series
 
 
@@ -97,7 +95,9 @@ class Guess:
         config, kind = self.config, self.config.input
         if config.text is not None:
             column = self.table.column(config.text, "text")
-            told: InputKind = "words" if self.task == "tag" else "sentences" if is_list(column.type) else "text"
+            told: InputKind = "words" if self.task == "tag" else "text"
+            if is_list(column.type) and is_text(column.type.value_type):
+                told = kind_of_lists(sample(column), self.task)
             self._check(kind, ("text", "sentences", "words"), "text")
             return kind or told, {}, f"column {config.text!r}"
         if config.words is not None:
@@ -156,6 +156,22 @@ class Guess:
         names = tuple(name for name in found if name is not None)
         return names if len(names) == 2 and len(rest[names[0]].unique()) < len(self.table) else ()
 
+    def long_form_unasked(self) -> list[str]:
+        """A hint where the user named the series of a file that may have a row for each step, but no id."""
+        pair = [next((name for name in self.table.there if name.lower() == called), None) for called in ("id", "time")]
+        told = {*self.config.series, *self.config.label, self.config.weight, self.config.key, self.config.time}
+        if not self.config.series or self.config.id is not None or None in pair or pair[0] in told:
+            return []
+        if is_list(self.table.column(self.config.series[0], "series").type):
+            return []
+        if pair[0] in self.free and len(self.free[pair[0]].unique()) == len(self.table):
+            return []
+        id, time = pair
+        return [
+            f"read in wide form, a series in every row: if a row is one step, --id {id} --time {time} gathers the rows "
+            "with one id"
+        ]
+
     def _series(self, numbers: Sequence[str], steps: Sequence[str]) -> tuple[InputKind, dict[str, Any], str]:
         """Numbers of a table in long form if there are columns of steps, else in wide form."""
         if steps and numbers:
@@ -195,9 +211,7 @@ class Guess:
             width = max((len(step) for row in cells for step in row or [] if step), default=0)
             return "vectors" if width >= _VECTOR else "series"
         if is_text(inner):
-            words = [word for row in cells for word in row or [] if word]
-            spaced = sum(" " in word for word in words)
-            return "words" if self.task == "tag" or 2 * spaced < len(words) else "sentences"
+            return kind_of_lists(cells, self.task)
         if not is_number(inner):
             return None
         natural = pa.types.is_integer(inner) and (pc.min(joined(column).flatten()).as_py() or 0) >= 0
@@ -234,9 +248,8 @@ class Guess:
 
 def sample(column: pa.ChunkedArray) -> list[Any]:
     """Some cells, from the first to the last."""
-    if len(column) <= _SAMPLE:
-        return column.to_pylist()  # type: ignore[no-any-return]
-    return column.take(np.linspace(0, len(column) - 1, _SAMPLE).astype(np.int64)).to_pylist()  # type: ignore[no-any-return]
+    places = sample_of(len(column))
+    return (column if len(places) == len(column) else column.take(places)).to_pylist()  # type: ignore[no-any-return]
 
 
 def _has_few_values(column: pa.ChunkedArray) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +22,7 @@ from harken.errors import DataError, UsageError
 Rows = list[str] | list[list[str]] | Ragged
 
 _TEXTS: tuple[InputKind, ...] = ("text", "sentences", "words")
+_SAMPLE = 2000  # rows that a guess is made from
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,8 @@ def as_inputs(X: Any, config: ExamplesConfig, task: str, channels: Sequence[str]
 
         X                                                               kind, unless ``config.input`` says otherwise
         a list, array or column of texts                                text; words, cut at white space, for tag
-        a list or column of lists of texts                              sentences; words for tag
+        a list or column of lists of texts                              words; for classify and regress sentences, where
+                                                                        half of the texts or more hold a space
         a list or column of lists of whole numbers, or of bytes         ids
         a list or column of lists of numbers, or of arrays (T,), (T, D) series
         an array (n, T) or (n, T, D), a data frame of numbers           series
@@ -171,19 +172,39 @@ def _kind_of_texts(rows: list[Any], task: str) -> InputKind | None:
     if isinstance(first, str):
         return "words" if task == "tag" else "text"
     if isinstance(first, Iterable) and isinstance(next(iter(first)), str):
-        return "words" if task == "tag" else "sentences"
+        return kind_of_lists([rows[row] for row in sample_of(len(rows))], task)
     return None
+
+
+def kind_of_lists(rows: Iterable[Any], task: str | None) -> InputKind:
+    """What rows that are lists of texts are, from Python and from files alike: sentences hold spaces, words do not."""
+    parts = [part for row in rows if isinstance(row, Iterable) for part in row if part and isinstance(part, str)]
+    spaced = sum(" " in part for part in parts)
+    return "words" if task == "tag" or 2 * spaced < len(parts) else "sentences"
+
+
+def sample_of(rows: int) -> list[int]:
+    """The rows that a guess is made from, evenly from the first to the last."""
+    places: list[int] = np.linspace(0, rows - 1, min(rows, _SAMPLE)).astype(np.int64).tolist()
+    return places
+
+
+def too_long(size: int, config: ExamplesConfig) -> str:
+    """What is wrong with a row of ``size`` characters; nothing where only its start is wanted."""
+    if config.truncate is not None or size <= config.max_characters:
+        return ""
+    limit = f"more than max_characters ({config.max_characters:,})"
+    return f"{size:,} characters, {limit}: read only its start with --truncate, or raise the option"
 
 
 def _texts(rows: list[Any], kind: InputKind, config: ExamplesConfig, task: str) -> Inputs:
     if task == "tag" and kind != "words":
         raise DataError(f"tagging answers every step of a row, which input={kind} has no tags for: say input=words")
     made: list[Any]
-    longest = None if config.truncate else config.max_characters  # who wants its start alone may have any row
-    if kind == "text" and set(map(type, rows)) <= {str} and max(map(len, rows), default=0) <= (longest or math.inf):
+    if kind == "text" and set(map(type, rows)) <= {str} and not too_long(max(map(len, rows), default=0), config):
         made = [text.strip() for text in rows] if config.strip else rows  # at once, as nothing can be wrong
     else:
-        made = [_text_row(row, cell, kind, config.strip, longest) for row, cell in enumerate(rows)]
+        made = [_text_row(row, cell, kind, config) for row, cell in enumerate(rows)]
     if kind != "text":
         made = [parts[: config.truncate] for parts in made]
     inputs = Inputs(kind, made, (), config.truncate, config.max_steps)
@@ -192,7 +213,7 @@ def _texts(rows: list[Any], kind: InputKind, config: ExamplesConfig, task: str) 
     return inputs
 
 
-def _text_row(row: int, cell: Any, kind: InputKind, strip: bool, longest: int | None) -> Any:
+def _text_row(row: int, cell: Any, kind: InputKind, config: ExamplesConfig) -> Any:
     """One row: a text, or a list of them."""
     listed = kind != "text" and not isinstance(cell, str | bytes | Mapping | None) and hasattr(cell, "__iter__")
     parts = list(cell) if listed else [cell]
@@ -205,12 +226,9 @@ def _text_row(row: int, cell: Any, kind: InputKind, strip: bool, longest: int | 
                 f"input={kind} needs {wanted}"
             )
         size += len(part)
-    if longest is not None and size > longest:
-        raise DataError(
-            f"row {row} has {size:,} characters, more than max_characters ({longest:,}): "
-            "read only its start with --truncate, or raise the option"
-        )
-    if strip:
+    if problem := too_long(size, config):
+        raise DataError(f"row {row} has {problem}")
+    if config.strip:
         parts = [part.strip() for part in parts]
     if kind == "text":
         return parts[0]
@@ -243,6 +261,8 @@ def _numbers(given: Any, kind: InputKind | None, config: ExamplesConfig, channel
         return Inputs(kind, Ragged(ragged.values.long(), ragged.offsets), (), config.truncate, config.max_steps)
     values = ragged.values.float()
     values = values if values.dim() == 2 else values.unsqueeze(1)  # (N, D)
+    if values.shape[1] == 0:
+        raise DataError("the steps of the rows are empty: every step must have one value or more")
     if channels and len(channels) != values.shape[1]:
         raise DataError(f"there are {len(channels)} names for {values.shape[1]} channels: give one for each")
     series = fill_missing(Ragged(values, ragged.offsets), config.missing, channels)

@@ -50,6 +50,7 @@ def choose_columns(table: Table, config: ExamplesConfig, task: str | None, *, re
     if labels:
         described.append(f"label: {'columns' if len(labels) > 1 else 'column'} {listed(labels)}")
     config = config.model_copy(update={"label": labels})
+    described += guess.long_form_unasked()
     spoken = {config.text, config.vectors, config.words, config.weight, config.id, config.time, config.key}
     left = [name for name in table.columns.column_names if name not in spoken | {*config.series, *labels}]
     if left:
@@ -78,7 +79,8 @@ def _fixed(table: Table, config: ExamplesConfig) -> Choice:
         update |= {"words": table.there[0], "label": table.labels}
         described = [f"input: {kind}, column {table.there[0]!r}"]
     if table.labels:
-        described.append(f"label: {listed(table.labels)}, as the file has it")
+        named = table.task == "tag" or len(table.labels) > 1  # else it is called as the config has it
+        described.append("label: " + (f"{listed(table.labels)}, " if named else "") + "as the file has it")
     return Choice(config.model_copy(update=update), tuple(described))
 
 

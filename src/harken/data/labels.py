@@ -249,13 +249,12 @@ def sorted_classes(labels: Iterable[Any]) -> list[Class]:
 def _lookup(
     head: Head, index: dict[Any, int], labels: Sequence[Any], rows: npt.NDArray[np.int64], strict: bool
 ) -> npt.NDArray[np.int64]:
-    """Every label's index; ``rows`` says where each one stands."""
-    # A file whose labels all read as numbers gives numbers, where the training file may have had texts among them.
-    written = index if all(isinstance(name, str) for name in head.classes) else {}
-    missing = -2
-    found = np.fromiter(
-        (index.get(label, written.get(str(label), missing)) for label in labels), dtype=np.int64, count=len(labels)
-    )
+    """Every label's index, from what is known, which grows; ``rows`` says where each one stands."""
+    # One file's labels are numbers and another's are texts that spell them, as where there is a single "?" among them.
+    missing, written = -2, _written(head.classes)
+    for label in set(labels) - index.keys():
+        index[label] = next((written[text] for text in _spellings(label) if text in written), missing)
+    found = np.fromiter((index[label] for label in labels), dtype=np.int64, count=len(labels))
     if strict and (found == missing).any():
         place = int((found == missing).argmax())
         known = ", ".join(map(repr, head.classes[:5])) + (", …" if len(head.classes) > 5 else "")
@@ -264,6 +263,24 @@ def _lookup(
             f"training knew {known}"
         )
     return np.maximum(found, -1)
+
+
+def _written(classes: Sequence[Class]) -> dict[str, int]:
+    """How a file may spell the classes → their indices; what could be either of two is none."""
+    written: dict[str, int] = {}
+    shared = set()
+    for place, name in enumerate(classes):
+        for text in _spellings(name):
+            if written.setdefault(text, place) != place:
+                shared.add(text)
+    return {text: place for text, place in written.items() if text not in shared}
+
+
+def _spellings(label: Class) -> tuple[str, ...]:
+    """A label as texts: 1.0 also as 1, True also as true."""
+    if isinstance(label, bool):
+        return str(label), str(label).lower()
+    return (str(label), f"{label:.0f}") if isinstance(label, float) and label.is_integer() else (str(label),)
 
 
 def _encode_values(head: Head, column: Sequence[Any]) -> Tensor:

@@ -8,12 +8,15 @@ b   1     0.1  0.2  down
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harken.data.columns import Table, floats, is_text, joined, nothing_left
+from harken.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +37,8 @@ def gather(
     Args:
         table: a row for each step.
         id: the column that names the series; they stay in the order in which they begin.
-        time: the column that sorts the steps, as numbers if all of them are, else as text, which is right for ISO
-            dates; two steps of a series cannot have one time. None: the steps stay in the order of the rows.
+        time: the column that sorts the steps: numbers, or ISO dates and times; two steps of a series cannot have one
+            time. None: the steps stay in the order of the rows.
         numbers: columns that become lists of numbers.
         steps: columns that become lists of whatever they hold.
         constant: columns with one value, or none, in all rows of a series.
@@ -51,8 +54,9 @@ def gather(
     problems = dict.fromkeys(np.flatnonzero(codes < 0).tolist(), f"the id (column {id!r}) is missing")
     ranks, described = np.zeros(len(table)), "order of the steps: as the rows stand"
     if time is not None:
-        ranks, how = _ranks(table.column(time, "time"))
+        ranks, how, wrong = _ranks(table, time)
         described = f"order of the steps: by column {time!r}, as {how}"
+        _add(problems, wrong)
         missing = np.flatnonzero(np.isnan(ranks)).tolist()
         _add(problems, dict.fromkeys(missing, f"the time (column {time!r}) is missing"))
         _add(problems, _twice(table, codes, ranks, ids, time))
@@ -118,16 +122,43 @@ def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, trimmed.type), trimmed)
 
 
-def _ranks(column: pa.ChunkedArray) -> tuple[np.ndarray, str]:
-    """What to sort by, (n,) float64 with NaN where it is missing, and what it is."""
+def _ranks(table: Table, time: str) -> tuple[np.ndarray, str, dict[int, str]]:
+    """What to sort by, (n,) float64 with NaN where there is none, what it is, and the rows in which it is wrong."""
+    column = table.column(time, "time")
     values, bad = floats(column)
     if not bad.any():
-        return values, "numbers"
+        return values, "numbers", {}
     codes, texts = _codes(column)
-    places = np.empty(len(texts) + 1)
-    places[np.argsort(np.array(texts, dtype=object), kind="stable")] = np.arange(len(texts))
-    places[-1] = np.nan
-    return places[codes], "text"
+    instants = {text: instant for text in texts if (instant := _instant(str(text))) is not None}
+    ordered = sorted(instants, key=lambda text: (instants[text], text))  # the text for what is finer than microseconds
+    places = dict(zip(ordered, range(len(ordered)), strict=True))
+    ranks = np.array([places.get(text, np.nan) for text in [*texts, None]])[codes]
+    numbers, dates = (~np.isnan(values)).sum(), (~np.isnan(ranks)).sum()
+    wanted = "a number or an ISO date or time, such as 2024-05-31 or 2024-05-31T09:30"
+    if not numbers and not dates:
+        raise DataError(
+            f"{table.name}: column {time!r} holds {str(column[int(bad.argmax())])!r}, and no cell is {wanted}: write "
+            "the times so, or give --id without --time where the rows stand in order"
+        )
+    ranks, how = (ranks, "dates and times") if dates > numbers else (values, "numbers")
+    wrong = np.flatnonzero(np.isnan(ranks) & (codes >= 0)).tolist()
+    rule = f"(column {time!r}) is not {wanted}" if dates > numbers else f"(column {time!r}) is not a number"
+    return ranks, how, {row: f"the time {str(column[row])!r} {rule}" for row in wrong}
+
+
+def _instant(text: str) -> datetime | None:
+    """The moment that an ISO date or time names; 2024 and 2024-05 begin with their first day."""
+    if re.fullmatch(r"\d{4}(-\d\d)?", text):
+        text = f"{text}-01-01"[:10]
+    elif re.match(r"\d\d:\d\d", text):
+        text = f"1970-01-01T{text}"
+    elif not re.match(r"\d{4}-", text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _numbers(table: Table, name: str) -> tuple[pa.Array, dict[int, str]]:

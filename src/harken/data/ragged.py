@@ -131,13 +131,13 @@ class Ragged:
         """As a LargeListArray; values (N, D) become fixed-size lists of D.
 
         Raises:
-            ShapeError: values of three dimensions or more.
+            ShapeError: values of three dimensions or more, or steps of no values.
         """
         import pyarrow as pa
 
-        if self.values.dim() > 2:
+        if self.values.dim() > 2 or self.values.shape[1:] == (0,):
             raise ShapeError(
-                f"values is {tuple(self.values.shape)}, and Arrow lists here hold numbers or vectors of numbers"
+                f"values is {tuple(self.values.shape)}, and Arrow lists hold numbers or vectors of one number or more"
             )
         values = pa.array(self.values.contiguous().view(-1).numpy())
         if self.values.dim() == 2:

@@ -183,10 +183,24 @@ def _lists(column: pa.ChunkedArray, name: str) -> tuple[pa.Array, dict[int, str]
     owners = np.repeat(np.arange(len(bare)), lengths)
     rule = f"in column {name!r} is not a number"
     problems = {int(owners[i]): f"{words[i].as_py()!r} {rule}" for i in np.flatnonzero(bad)[::-1]}
+    for row in np.flatnonzero(_decimal_commas(bare)).tolist():
+        problems[row] = (
+            f"{bare[row].as_py()[:40]!r} in column {name!r} has commas and other separators between its numbers: "
+            "write decimal points, or separate all numbers in one way"
+        )
     whole = not np.isinf(values).any() and not bad.any() and bool((values == np.floor(values)).all())
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]))
     numbers = pa.array(values.astype(np.int64) if whole else values)
     return pa.LargeListArray.from_arrays(offsets, numbers, mask=bare.is_null()), problems
+
+
+def _decimal_commas(cells: pa.Array) -> np.ndarray:
+    """Cells (n,) like ``0,5 0,75``, whose commas may be decimal ones: bare, where something else separates, too."""
+    import pyarrow.compute as pc
+
+    bare = pc.match_substring_regex(cells, r"[^\s,;],[^\s,;]")
+    others = pc.match_substring_regex(cells, r"[^\s,;][\s;]+[^\s,;]")
+    return pc.fill_null(pc.and_(bare, others), False).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 # Wide form

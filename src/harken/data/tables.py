@@ -16,7 +16,7 @@ import numpy as np
 
 from harken.config import ExamplesConfig
 from harken.data.arrays import read_npz
-from harken.data.columns import Kept, Table
+from harken.data.columns import Kept, Table, spells_number
 from harken.data.conll import read_conll
 from harken.data.opening import (
     CSV_DELIMITERS,
@@ -56,7 +56,7 @@ def read_table(
             interface (pandas, Polars, DuckDB, PyArrow), or a dict of columns.
         config: delimiter, header, encoding, what to do with bad rows; for .ts, .npz and CoNLL the columns too.
         wanted: the only columns to keep, where columns have names; None: all.
-        require_labels: False: a CoNLL file may lack the columns of labels.
+        require_labels: False: labels that the format itself has are not looked at, and a CoNLL file may lack them.
 
     Raises:
         DataError: what cannot be read, with its place.
@@ -66,9 +66,9 @@ def read_table(
         return source
     kind = suffix(Path(source)) if isinstance(source, str | Path) else ""
     if kind == ".ts":
-        return read_ts(Path(str(source)), config)
+        return read_ts(Path(str(source)), config, require_labels)
     if kind == ".npz":
-        return read_npz(Path(str(source)), config)
+        return read_npz(Path(str(source)), config, require_labels)
     if kind in (".conll", ".conllu"):
         return read_conll(Path(str(source)), config, require_labels)
     if not isinstance(source, str | Path):
@@ -137,6 +137,7 @@ def _written(
             names = [cell.strip() for cell in cells] if header else [str(n) for n in range(1, len(cells) + 1)]
             picked = [column for column, called in enumerate(names) if wanted is None or called in wanted]
             if header:
+                _check_header(name, line, names, config)
                 continue
         if len(cells) != len(names):
             kept.refuse(line, f"the row has {len(cells)} cells, and the {_FIRST[header]} has {len(names)}")
@@ -151,6 +152,19 @@ def _written(
     columns = [pa.chunked_array(list(chunks)) for chunks in zip(*blocks, strict=True)]
     table = pa.Table.from_arrays(columns, [names[column] for column in picked])
     return kept.table(table, names, written=True)
+
+
+def _check_header(name: str, line: int, names: Sequence[str], config: ExamplesConfig) -> None:
+    """Refuse a first row of numbers, which would be lost as a header."""
+    spelled = [called for called in names if called]
+    counted = spelled in ([str(n + first) for n in range(len(spelled))] for first in (0, 1))  # as pandas calls columns
+    known = len(config.series) > 1 and {*config.series} <= {*names}
+    if line and spelled and all(map(spells_number, spelled)) and not counted and not known:
+        shown = ", ".join(spelled[:5]) + (", …" if len(spelled) > 5 else "")
+        raise DataError(
+            f"{name}, line {line}: the header names its columns {shown}, all of them numbers: say --no-header if it is "
+            "a row, and the columns are called 1, 2, …, or give a name letters if it is a header"
+        )
 
 
 # JSON

@@ -37,11 +37,12 @@ class _Header:
     classes: dict[str, Any] | None = None  # as written → label
 
 
-def read_ts(path: Path, config: ExamplesConfig) -> Table:
+def read_ts(path: Path, config: ExamplesConfig, require_labels: bool = True) -> Table:
     """A .ts file of sktime and aeon: a header, then a series a line, channels between ``:``, the label last.
 
     Its columns are ``series`` and, unless the header says that there are none, the label. Whatever a row and the
-    header contradict each other in makes a bad row. Time stamps are left out: the steps stay in their order.
+    header contradict each other in makes a bad row. Time stamps are left out: the steps stay in their order. Without
+    ``require_labels`` any label will do, and none is read.
 
     Raises:
         DataError: a header that cannot be read, or a bad row; says which line.
@@ -52,6 +53,9 @@ def read_ts(path: Path, config: ExamplesConfig) -> Table:
     lines = ((number, line.strip()) for number, line in enumerate(read_lines(path, config.encoding)[0], start=1))
     lines = ((number, line) for number, line in lines if line and not line.startswith("#"))
     header = _header(name, lines)
+    task = "regress" if header.valued else None
+    if not require_labels:
+        header = replace(header, valued=False, classes=None)
     kept = Kept(name, config)
     rows: list[np.ndarray] = []
     labels: list[Any] = []
@@ -69,14 +73,14 @@ def read_ts(path: Path, config: ExamplesConfig) -> Table:
     ragged = Ragged(torch.from_numpy(np.concatenate(rows)), offsets_from_lengths(lengths))
     columns = {"series": ragged.to_arrow()}
     name_of_labels = config.label[:1] or ("label",)
-    if header.labelled:
+    labelled = header.labelled and require_labels
+    if labelled:
         columns |= {name_of_labels[0]: pa.array(labels)}
     table = kept.table(pa.table(columns), columns)
-    task = "regress" if header.valued else None
     return replace(
         table,
         fixed="series",
-        labels=name_of_labels if header.labelled else (),
+        labels=name_of_labels if labelled else (),
         task=task,
         described=("time stamps: left out",) if header.timestamps else (),
     )

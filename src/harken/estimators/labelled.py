@@ -94,7 +94,7 @@ class SequenceEstimator(Estimator[SequencePredictor]):
         elif isinstance(how, str):
             from harken.data.examples import read_examples
 
-            held_out = _given(read_examples(how, reading, self.task))
+            held_out = _given(read_examples(how, reading, self.task, require_weights=False))
         else:
             training, held_out = hold_out(training, how, self.task)
         return self._fit(training, held_out, self.config, out, resume=resume, overwrite=overwrite, show=show)

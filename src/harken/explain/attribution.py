@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from harken.data.batching import ModelInputs, Pieces
 from harken.data.labels import Head
-from harken.layers.masks import mask_from_lengths
+from harken.models.frontends import mask_of
 from harken.models.sequence import SequenceModel
 
 POINTS = 64  # on the path: a trained model's shares then add up to within 1%
@@ -97,7 +97,7 @@ def attribute(
         assert inputs.pieces is not None
         words, places = values, inputs.pieces.index
         steps = values.new_zeros(places.shape)
-        steps[_real(inputs)] = values.sum(-1)
+        steps[mask_of(inputs)] = values.sum(-1)
     return Attributions(steps, words, places, change, (steps.sum(-1) - change).abs())
 
 
@@ -119,15 +119,11 @@ def chosen(head: Head, logits: Tensor) -> Tensor:
     return best
 
 
-def _real(inputs: ModelInputs) -> Tensor:
-    return mask_from_lengths(inputs.lengths.to(inputs.values.device), inputs.values.shape[1])  # (B, T)
-
-
 def _apart(inputs: ModelInputs) -> ModelInputs:
     """Every step its own sentence, even where the same one stands twice: shares belong to places."""
     assert inputs.pieces is not None
     ids, lengths, index = inputs.pieces
-    real = _real(inputs)
+    real = mask_of(inputs)
     which = index[real]  # (N,)
     numbers = torch.zeros_like(index)
     numbers[real] = torch.arange(len(which), device=index.device)

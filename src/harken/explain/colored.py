@@ -23,6 +23,7 @@ from harken.explain.shades import (
     extent,
     ink,
     largest_of,
+    largest_words,
     segments,
     shade,
     strongest,
@@ -41,7 +42,8 @@ def colored(reading: Reading) -> Text:
     """The answer, and below it the row with its weights as colours, once for each head.
 
     A series is a line of blocks for each channel, as high as its values; a document's sentences stand one below the
-    other after their weights, and their words are coloured by the weights inside the sentence.
+    other after their weights, and their words are coloured by the weights inside the sentence: attention as shares of
+    the sentence's largest, gradients of the document's largest.
     """
     from rich.text import Text
 
@@ -70,8 +72,8 @@ def listed(reading: Reading, most: int = MOST) -> str:
         lines.append(f"  {'' if head is None else f'head {head}: '}{shown or 'nothing to look at'}")
         for step in order if reading.sentences else ():
             words, _, inner = reading.sentences[step]
-            best = inner[head or 0].argsort(descending=True, stable=True)[:most].tolist()
-            inside = "  ".join(f"{_quoted(words[word])} {float(inner[head or 0][word]):.2f}" for word in best)
+            best = inner[head or 0].abs().argsort(descending=True, stable=True)[:most].tolist()
+            inside = "  ".join(f"{_quoted(words[word])} {float(inner[head or 0][word]):{sign}.2f}" for word in best)
             lines.append(f"    in sentence {step}: {inside or 'no words'}")
     return "\n".join(lines)
 
@@ -105,6 +107,7 @@ def _style(weight: float | None, largest: float) -> str:
 
 def _append_sentences(text: Text, reading: Reading, head: int, weights: Tensor, largest: float) -> None:
     assert isinstance(reading.source, list)
+    darkest = largest_words(reading, head)
     for number, (sentence, weight) in enumerate(zip(reading.steps, weights.tolist(), strict=True)):
         sign = "+" if reading.by == "gradients" else ""
         text.append(f" {weight:{sign}.2f} ", style=_style(weight, largest))
@@ -113,7 +116,7 @@ def _append_sentences(text: Text, reading: Reading, head: int, weights: Tensor, 
         if reading.sentences:
             _, spans, inner = reading.sentences[number]
             parts = cut(sentence, spans, inner[head])
-            _append(text, parts, largest_of(inner[head]))
+            _append(text, parts, darkest[number])
         else:
             _append(text, parts, largest)
         text.append("\n")

@@ -90,6 +90,8 @@ class Faithfulness:
 
     def verdict(self) -> str:
         """Whether to believe the attention, in words; differences within two standard errors count as none."""
+        if self.rows < 2:
+            return "one row says nothing about the others, so give more"
         attention, gradients, random = (
             order.removed.mean(1) for order in (self.attention, self.gradients, self.random)
         )
@@ -261,7 +263,7 @@ def _ranks(values: Tensor) -> Tensor:
 def _clearly(more: Tensor, less: Tensor) -> bool:
     """Whether the mean of a row's difference is above 0 by two standard errors, and by enough to notice."""
     difference = more - less
-    error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
+    error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
     return float(difference.mean()) > max(2 * error, _NOTICEABLE)
 
 

@@ -33,11 +33,13 @@ class Answer:
         label: a class; several labels: a list; per-step labels: a list, one for each step; regression: a number, or a
             tuple of them.
         probability: of the label, or of each label; None for a number.
+        per_step: ``label`` has one for each step, as a tagger gives; a list may as well be several labels of the row.
     """
 
     head: str
     label: Any
     probability: float | list[float] | None = None
+    per_step: bool = False
 
     def __str__(self) -> str:
         if isinstance(self.probability, list):
@@ -54,7 +56,7 @@ class Sentence(NamedTuple):
 
     words: list[str]
     spans: list[Span]  # characters of the sentence
-    weights: Tensor  # (heads, L), each head's sum to 1
+    weights: Tensor  # (heads, L). Attention: each head's sum to 1. Gradients: they sum to the sentence's own weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,7 @@ class Reading:
     @property
     def title(self) -> str:
         """The answers on one line: ``positive (93%)``, or ``colour: red (98%) · shape: square (71%)``."""
-        if any(isinstance(answer.label, list) and self.kind == "words" for answer in self.answers):
+        if any(answer.per_step for answer in self.answers):
             return " · ".join(" ".join(map(str, answer.label)) for answer in self.answers)
         if len(self.answers) == 1:
             return str(self.answers[0])
@@ -128,7 +130,7 @@ class Reading:
     @property
     def tags(self) -> list[str] | None:
         """The label of each step, where the model answers every step; several heads joined by ``/``."""
-        labels = [answer.label for answer in self.answers if self.kind == "words" and isinstance(answer.label, list)]
+        labels = [answer.label for answer in self.answers if answer.per_step]
         return ["/".join(map(str, step)) for step in zip(*labels, strict=True)] if labels else None
 
     def rows(self, row: int) -> list[dict[str, Any]]:

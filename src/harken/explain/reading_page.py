@@ -24,6 +24,7 @@ from harken.explain.shades import (
     extent,
     ink,
     largest_of,
+    largest_words,
     segments,
     shade,
     strongest,
@@ -61,6 +62,9 @@ def reading_page(readings: Sequence[Reading], rows: Sequence[int] | None = None)
 def _section(row: int, reading: Reading) -> str:
     largest = largest_of(reading.weights)
     note = f"row {row}, {reading.by}{f' of {reading.about}' if reading.about else ''}, darkest = {largest:.3f}"
+    if reading.sentences:
+        shared = f"{largest_words(reading, 0)[0]:.3f}" if reading.by == "gradients" else "their sentence's largest"
+        note += f", of words {shared}"
     if reading.by == "gradients":
         note += ": blue speaks for the answer, orange against it"
     if reading.kind in ("series", "vectors"):
@@ -108,12 +112,12 @@ def _tagged(reading: Reading, weights: Tensor, largest: float) -> str:
 
 def _document(reading: Reading, head: int, weights: Tensor, largest: float) -> str:
     """A sentence a line, after its weight; its words by their weights inside the sentence."""
-    lines = []
+    lines, darkest = [], largest_words(reading, head)
     for number, (sentence, weight) in enumerate(zip(reading.steps, weights.tolist(), strict=True)):
         words = _text(sentence)
         if reading.sentences:
             _, spans, inner = reading.sentences[number]
-            words = _colored(cut(sentence, spans, inner[head]), largest_of(inner[head]))
+            words = _colored(cut(sentence, spans, inner[head]), darkest[number])
         share = f'<td class="share" style="{_paint(weight, largest)}">{weight:.3f}</td>'
         lines.append(f"<tr>{share}<td>{words}</td></tr>\n")
     return f"<table>\n<tbody>\n{''.join(lines)}</tbody>\n</table>\n"

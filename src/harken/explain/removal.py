@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from harken.data.batching import ModelInputs
-from harken.models.frontends import SeriesFrontend
+from harken.layers.masks import mask_from_lengths
+from harken.models.frontends import SeriesFrontend, mask_of
 from harken.models.sequence import SequenceModel
 
 
@@ -26,12 +27,11 @@ def without(model: SequenceModel, inputs: ModelInputs, keep: Tensor) -> ModelInp
         assert isinstance(model.frontend, SeriesFrontend)
         mean = model.frontend.mean.to(inputs.values)
         return inputs._replace(values=inputs.values.where(keep.unsqueeze(-1), mean))
-    real = torch.arange(keep.shape[1], device=keep.device) < inputs.lengths.to(keep.device).unsqueeze(1)
-    keep = keep & real
+    keep = keep & mask_of(inputs)
     lengths = keep.sum(1)  # (B,)
     longest = int(lengths.max()) if len(lengths) else 0
     order = (~keep).to(torch.int8).argsort(dim=1, stable=True)[:, :longest]  # (B, T'): kept steps first, in order
-    padding = torch.arange(longest, device=keep.device) >= lengths.unsqueeze(1)  # (B, T')
+    padding = ~mask_from_lengths(lengths, longest)  # (B, T')
     values, pieces = _moved(inputs.values, order, padding), inputs.pieces
     if pieces is not None:
         pieces = pieces._replace(index=_moved(pieces.index, order, padding))
@@ -40,11 +40,11 @@ def without(model: SequenceModel, inputs: ModelInputs, keep: Tensor) -> ModelInp
 
 def top(scores: Tensor, lengths: Tensor, percent: int) -> Tensor:
     """(B, T) bool: the steps of a row with the highest scores, so many percent of them, rounded up; ties by place."""
-    steps = torch.arange(scores.shape[1], device=scores.device)
-    lengths = lengths.to(scores.device).unsqueeze(1)  # (B, 1)
-    ranked = scores.masked_fill(steps >= lengths, -torch.inf)
+    lengths = lengths.to(scores.device)
+    mask = mask_from_lengths(lengths, scores.shape[1])  # (B, T)
+    ranked = scores.masked_fill(~mask, -torch.inf)
     ranks = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)  # (B, T)
-    return (ranks < -(-lengths * percent // 100)) & (steps < lengths)
+    return mask & (ranks < -(-lengths * percent // 100).unsqueeze(1))
 
 
 def _moved(values: Tensor, order: Tensor, padding: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ def _answer(head: Head, logits: Tensor, length: int) -> Answer:
     if head.kind == "tags":
         best = chances[:length].argmax(-1)
         tags = decode(head, Ragged(best, torch.tensor([0, length])))[0]
-        return Answer(head.name, tags, chances[:length].amax(-1).tolist())
+        return Answer(head.name, tags, chances[:length].amax(-1).tolist(), per_step=True)
     answered = predictions(head, logits)
     label = decode(head, answered)[0]
     if head.kind == "multi-label":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from harken.explain.reading import Reading, Span
@@ -40,6 +41,18 @@ def ink(paper: RGB) -> RGB:
 def largest_of(weights: Tensor) -> float:
     """What the darkest colour stands for; 1 where there is nothing but 0."""
     return float(weights.abs().max()) or 1.0 if weights.numel() else 1.0
+
+
+def largest_words(reading: Reading, head: int) -> list[float]:
+    """What the darkest colour of its words stands for, for each sentence of a document.
+
+    Gradients of all words add up to one number, so all sentences have one scale, the document's largest word. Attention
+    is a share of its own sentence, and small in a long one: each sentence has a scale of its own.
+    """
+    weights = [sentence.weights[head] for sentence in reading.sentences]
+    if reading.by == "gradients" and weights:
+        return [largest_of(torch.cat(weights))] * len(weights)
+    return list(map(largest_of, weights))
 
 
 def segments(reading: Reading, weights: Tensor) -> list[Segment]:

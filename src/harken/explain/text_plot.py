@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from harken.explain.labels import fonts_for, running, shortened
 from harken.explain.reading import Reading
-from harken.explain.shades import RGB, WHITE, Segment, cut, ink, largest_of, segments, shade
+from harken.explain.shades import RGB, WHITE, Segment, cut, ink, largest_of, largest_words, segments, shade
 
 _COLUMNS = 88  # letters in a line
 _INDENT = 8  # columns of a sentence's weight
@@ -36,6 +36,7 @@ class _Run(NamedTuple):
 def text_figure(reading: Reading) -> Figure:
     """The row in lines of 88 letters, once for each head; a document's sentences after their weights.
 
+    The darkest of a document's words is, by attention, the largest of each sentence, by gradients, of them all.
     Of a long text the first 60 lines are drawn, and a line says so.
     """
     largest = largest_of(reading.weights)
@@ -72,6 +73,7 @@ def text_figure(reading: Reading) -> Figure:
 
 def _document(reading: Reading, head: int, largest: float) -> list[tuple[str, RGB]]:
     parts: list[tuple[str, RGB]] = []
+    darkest = largest_words(reading, head)
     for number, (sentence, weight) in enumerate(zip(reading.steps, reading.weights[head].tolist(), strict=True)):
         paper = shade(weight, largest)
         parts += [(f"{weight:6.3f} ", paper), (" ", WHITE)]
@@ -79,7 +81,7 @@ def _document(reading: Reading, head: int, largest: float) -> list[tuple[str, RG
         if reading.sentences:
             _, spans, inner = reading.sentences[number]
             words = cut(sentence, spans, inner[head])
-            parts += [(part.text, shade(part.weight, largest_of(inner[head]))) for part in words]
+            parts += [(part.text, shade(part.weight, darkest[number])) for part in words]
         else:
             parts.append((sentence, WHITE))
         parts.append(("\n", WHITE))

@@ -47,7 +47,7 @@ def locked_dropout(x: Tensor, p: float, training: bool) -> Tensor:
     return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)  # (B, 1, D)
 
 
-def drop_words(ids: Tensor, mask: Tensor, p: float, training: bool, unknown: int = 1) -> Tensor:
+def drop_words(ids: Tensor, mask: Tensor, p: float | Tensor, training: bool, unknown: int = 1) -> Tensor:
     """Real ids become ``unknown`` with probability ``p``: (B, T) → (B, T), padding as it was.
 
     Bowman et al. 2016, section 3.1, there in a decoder: a model learns to do without a word, and to meet unknown ones.
@@ -55,16 +55,27 @@ def drop_words(ids: Tensor, mask: Tensor, p: float, training: bool, unknown: int
     Args:
         ids: (B, T) int64.
         mask: (B, T) bool, True = real.
-        p: see above.
+        p: see above; or a probability for each id, (V,), such as `rare_word_rates` gives.
         training: False: nothing is dropped.
         unknown: the id of everything never seen.
 
     Raises:
         UsageError: p outside 0 ≤ p < 1.
     """
+    if isinstance(p, Tensor):
+        return ids.masked_fill((torch.rand(ids.shape, device=ids.device) < p[ids]) & mask, unknown) if training else ids
     if not _drops(p, training):
         return ids
     return ids.masked_fill((torch.rand(ids.shape, device=ids.device) < p) & mask, unknown)
+
+
+def rare_word_rates(counts: Tensor, alpha: float) -> Tensor:
+    """alpha / (alpha + n) for an id that training rows hold n times: (V,) → (V,).
+
+    Kiperwasser & Goldberg 2016, section 3: rare words are dropped, frequent ones hardly ever, so the unknown id is
+    learnt from words like those that will be unknown.
+    """
+    return alpha / (alpha + counts.clamp(min=1))
 
 
 def _drops(p: float, training: bool) -> bool:

@@ -17,7 +17,7 @@ from harken.errors import ShapeError, UsageError
 from harken.layers.masks import mask_from_lengths
 from harken.layers.pooling import Pooling, final_vector
 from harken.layers.recurrent import Recurrent
-from harken.layers.regularization import drop_words, dropout, locked_dropout
+from harken.layers.regularization import drop_words, dropout, locked_dropout, rare_word_rates
 
 
 class FrontendOutput(NamedTuple):
@@ -61,6 +61,7 @@ class TokenFrontend(Frontend):
         size: E.
         embedding_dropout: probability of dropping a channel, see `locked_dropout`.
         word_dropout: probability of reading an id as unknown, see `drop_words`.
+        rare_word_dropout: the alpha of `rare_word_rates`; acts once `count` was told how frequent every id is.
         std: standard deviation that the vectors are drawn with. A word seen once or twice keeps what it was drawn as;
             with torch's 1.0 that is louder than what is learned (SST-2: 5 points less).
         unknown: the id of what was never seen; where nothing can be unknown, 0 will do, which no real step has.
@@ -69,6 +70,8 @@ class TokenFrontend(Frontend):
         UsageError: an empty vocabulary, or vectors without values.
     """
 
+    rates: Tensor | None
+
     def __init__(
         self,
         vocabulary: int,
@@ -76,6 +79,7 @@ class TokenFrontend(Frontend):
         *,
         embedding_dropout: float = 0.0,
         word_dropout: float = 0.0,
+        rare_word_dropout: float = 0.0,
         std: float = 0.1,
         unknown: int = 1,
     ) -> None:
@@ -87,14 +91,29 @@ class TokenFrontend(Frontend):
         nn.init.normal_(self.embedding.weight, std=std)
         self.embedding_dropout = embedding_dropout
         self.word_dropout = word_dropout
+        self.rare_word_dropout = rare_word_dropout
+        self.register_buffer("rates", None, persistent=False)  # (V,), for training alone
         self.unknown = unknown
 
     def embed(self, inputs: ModelInputs) -> Tensor:
         """(B, T) ids → (B, T, E)."""
-        mask = _mask(inputs)
+        mask = mask_of(inputs)
         ids = drop_words(inputs.values, mask, self.word_dropout, self.training, self.unknown)
+        if self.rates is not None:
+            ids = drop_words(ids, mask, self.rates, self.training, self.unknown)
         x = self.embedding(ids) * mask.unsqueeze(-1)  # (B, T, E); a product, as masked_fill takes three times as long
         return locked_dropout(x, self.embedding_dropout, self.training)
+
+    def count(self, counts: Tensor) -> None:
+        """How often training rows hold each id, (V,): what `rare_word_dropout` goes by.
+
+        Raises:
+            ShapeError: counts of another number.
+        """
+        if counts.shape != self.embedding.weight.shape[:1]:
+            raise ShapeError(f"counts {tuple(counts.shape)} must be one for each of {len(self.embedding.weight)} ids")
+        if self.rare_word_dropout:
+            self.rates = rare_word_rates(counts.to(self.embedding.weight), self.rare_word_dropout)
 
     @torch.no_grad()
     def load_vectors(self, vectors: Tensor, *, freeze: bool = False) -> None:
@@ -164,7 +183,7 @@ class SeriesFrontend(Frontend):
                 f"the model was built for {self.output_size} channels"
             )
         x = (inputs.values.to(self.mean.dtype) - self.mean) / self.scale
-        return x.masked_fill(~_mask(inputs).unsqueeze(-1), 0.0)
+        return x.masked_fill(~mask_of(inputs).unsqueeze(-1), 0.0)
 
 
 class WordFrontend(Frontend):
@@ -243,8 +262,9 @@ class SentenceFrontend(Frontend):
         return FrontendOutput(_gathered(vectors, pieces, inputs), weights)
 
 
-def _mask(inputs: ModelInputs) -> Tensor:
-    return mask_from_lengths(inputs.lengths.to(inputs.values.device), inputs.values.shape[1])  # (B, T)
+def mask_of(inputs: ModelInputs) -> Tensor:
+    """Which steps of a batch are real: (B, T) bool, where the values are."""
+    return mask_from_lengths(inputs.lengths.to(inputs.values.device), inputs.values.shape[1])
 
 
 def _pieces(inputs: ModelInputs, what: str) -> Pieces:
@@ -263,4 +283,4 @@ def _gathered(vectors: Tensor, pieces: Pieces, inputs: ModelInputs) -> Tensor:
     if vectors.shape[0] == 0:  # padding points to piece 0 even where there is none
         return vectors.new_zeros(*index.shape, vectors.shape[1])
     steps = vectors.index_select(0, index.flatten()).view(*index.shape, vectors.shape[1])  # (B, T, F)
-    return steps * _mask(inputs).unsqueeze(-1)
+    return steps * mask_of(inputs).unsqueeze(-1)

@@ -147,6 +147,7 @@ def _frontend(
         _settled(config.embedding_size, "embedding_size"),
         embedding_dropout=0.0 if kind == "words" else channels,
         word_dropout=_settled(config.word_dropout, "word_dropout"),
+        rare_word_dropout=_settled(config.rare_word_dropout, "rare_word_dropout"),
         unknown=unknown,
     )
     match kind:

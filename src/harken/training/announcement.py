@@ -47,7 +47,9 @@ def _of_head(head: Head, target: Tensor | Ragged) -> str:
     """How many classes there are and how often each occurs, or the range of values."""
     known = target.values if isinstance(target, Ragged) else target
     if head.kind == "values":
-        known = known.double() * torch.tensor(head.scales) + torch.tensor(head.means)  # (n, k), in the user's units
+        scales = torch.tensor(head.scales)
+        known = known.double() * scales + torch.tensor(head.means)  # (n, k), in the user's units
+        known[known.abs() < 1e-6 * scales] = 0  # what float32 left of a zero
         return f"values of {head.name!r}: " + "; ".join(_of_values(column) for column in known.unbind(1))
     if head.kind == "multi-label":
         counts = known.nan_to_num().sum(0).long()  # (C,)
@@ -80,7 +82,7 @@ def _how_often(head: Head, counts: Tensor) -> str:
         f"{_short(head.classes[int(place)])} ({int(counts[place]):,})" for place in (counts.argmin(), counts.argmax())
     )
     once = int((counts == 1).sum())
-    return f"from {' to '.join(ends)}" + (f", only 1 of {once:,} of them" if once else "")
+    return f"from {' to '.join(ends)}" + (f"; {once:,} of them only once" if once else "")
 
 
 def _short(name: Any) -> str:

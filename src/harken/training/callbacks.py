@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor
 from harken.files import beside, write_whole
 from harken.training.module import TrainingModule
 from harken.training.objective import Objective
+
+if TYPE_CHECKING:
+    from harken.training.kept import Kept
 
 
 def agreed(trainer: pl.Trainer, wanted: bool) -> bool:
@@ -88,7 +91,8 @@ class History(pl.Callback):
     Args:
         monitor: 'loss' (smaller is better) or the name of another score (larger is better, ties go to the smaller
             loss). Where there are no validation rows, a later epoch is better than an earlier one.
-        keep: called when an epoch is the best so far, with the weights that it ended with still in the model.
+        keep: called when an epoch is the best so far, with the weights that it ended with still in the model; again when
+            a run is resumed just there.
         path: history.csv, or None.
         patience: stop after this many epochs without a better one; None: never.
     """
@@ -100,13 +104,20 @@ class History(pl.Callback):
         self.epochs: list[Epoch] = []
         self.best: Epoch | None = None
         self.spent = 0.0  # seconds of this epoch before an interruption
+        self._best_step = -1  # steps that were taken when the best epoch ended
+        self._resumed = False  # and nothing done since
         self._began = time.perf_counter()
         self._trained: float | None = None  # when this epoch's training was over, its validation begun
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock; a resumed epoch goes on from what was spent."""
         self._began = time.perf_counter() - self.spent
+        self._keep_again(trainer)
         self._lose_patience(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A resumed run that was through has not started."""
+        self._keep_again(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A new epoch, a new clock."""
@@ -132,9 +143,15 @@ class History(pl.Callback):
         if self.path is not None and trainer.is_global_zero:
             write_history(self.path, self.epochs)
         if self.best is None or self._rank(epoch) > self._rank(self.best):
-            self.best = epoch
+            self.best, self._best_step = epoch, trainer.global_step
             self.keep(epoch)
         self._lose_patience(trainer)
+
+    def _keep_again(self, trainer: pl.Trainer) -> None:
+        """A run may have been killed when its best epoch was in resume.ckpt, and not yet in the bundle."""
+        if self._resumed and self.best is not None and trainer.global_step == self._best_step:
+            self.keep(self.best)
+        self._resumed = False
 
     def _lose_patience(self, trainer: pl.Trainer) -> None:
         """Lightning's EarlyStopping knows no ties and is saved an epoch late; this is the same idea of better."""
@@ -152,6 +169,7 @@ class History(pl.Callback):
         return {
             "epochs": [list(e) for e in self.epochs],
             "best": None if self.best is None else list(self.best),
+            "best_step": self._best_step,
             "spent": time.perf_counter() - self._began,
         }
 
@@ -159,7 +177,9 @@ class History(pl.Callback):
         """Take the history up again."""
         self.epochs = [Epoch(*e) for e in state_dict["epochs"]]
         self.best = None if state_dict["best"] is None else Epoch(*state_dict["best"])
+        self._best_step = state_dict["best_step"]
         self.spent = state_dict["spent"]
+        self._resumed = True
 
 
 class Examples(pl.Callback):
@@ -194,25 +214,37 @@ class Examples(pl.Callback):
 class Resume(pl.Callback):
     """Keeps resume.ckpt young: after each epoch, every few minutes, and when training is interrupted.
 
+    A run may be killed between any two writings, and its best epoch must then be on the disk: in the bundle, or, where
+    that epoch has just ended, as the weights in resume.ckpt. So at the end of an epoch resume.ckpt comes first, and
+    inside one the bundle. A checkpoint never knows less than the bundle beside it.
+
     Must come last among the callbacks: what it saves holds the state of the others.
     """
 
-    def __init__(self, path: Path, minutes: float) -> None:
-        self.path, self.seconds = path, 60 * minutes
+    def __init__(self, path: Path, minutes: float, kept: Kept) -> None:
+        self.path, self.seconds, self.kept = path, 60 * minutes, kept
         self._saved = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What was taken over from resume.ckpt will not be in the next one."""
+        self.kept.write()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Save when the last saving is old; the end of the epoch saves anyway."""
         if not trainer.is_last_batch and agreed(trainer, time.monotonic() - self._saved > self.seconds):
+            self.kept.write()
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save after validation."""
         self._save(trainer)
+        self.kept.write_if_due()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Save between two steps; after any other exception the state may be half a step old."""
         if isinstance(exception, Interrupted):
+            if not trainer.is_last_batch:
+                self.kept.write()
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:

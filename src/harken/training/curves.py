@@ -30,7 +30,8 @@ def draw_curves(epochs: Sequence[Epoch], unit: str, shares: Sequence[str], file:
     for name, values in losses.items():
         left.plot(steps, values, marker="o", label=name)
     left.set_ylabel(f"loss ({unit})")
-    if all(value > 0 for values in losses.values() for value in values):
+    seen = [value for values in losses.values() for value in values]
+    if min(seen) > 0 and max(seen) > 10 * min(seen):  # over less than a decade a logarithmic axis has no round ticks
         left.set_yscale("log")
     for axes in right:
         for name in drawn:

@@ -18,6 +18,7 @@ from harken.training.run_folder import CHECKPOINT
 
 if TYPE_CHECKING:
     from harken.training.callbacks import History
+    from harken.training.kept import Kept
     from harken.training.module import TrainingModule
 
 
@@ -26,6 +27,7 @@ def run_loop(
     history: History,
     examples: Examples | None,
     *,
+    kept: Kept,
     out: Path | None,
     resume: bool,
     begin: Callable[[], None],
@@ -34,6 +36,7 @@ def run_loop(
 
     Args:
         examples: tells what every epoch brings; None: the loop is silent.
+        kept: the best epoch, which the history keeps; it is written beside resume.ckpt.
         begin: called when the first step is about to be taken.
 
     Raises:
@@ -46,7 +49,7 @@ def run_loop(
     stop = Stop()
     callbacks: list[pl.Callback] = [Begin(begin), history, *([] if examples is None else [examples]), stop]
     if out is not None:
-        callbacks.append(Resume(out / CHECKPOINT, options.checkpoint_minutes))
+        callbacks.append(Resume(out / CHECKPOINT, options.checkpoint_minutes, kept))
     try:
         trainer = pl.Trainer(
             max_epochs=options.epochs,

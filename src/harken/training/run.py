@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harken.bundle import FOLDER, Bundle
 from harken.training.callbacks import Epoch, Examples, History, copy_weights
+from harken.training.kept import Kept
 from harken.training.loop import quiet, run_loop
 from harken.training.module import TrainingModule
 from harken.training.objective import Objective
@@ -27,7 +28,7 @@ class Trained(NamedTuple):
 
     bundle: Bundle  # of the best epoch; without validation rows, of the last
     epochs: list[Epoch]
-    best: Epoch | None  # the bundle's; None when the run was interrupted before its first epoch was through
+    best: Epoch | None  # the bundle's; None when the run was interrupted before it was through with that epoch
     interrupted: bool
 
 
@@ -97,6 +98,7 @@ def train(
                 module,
                 history,
                 None if show is None else Examples(history, objective, validation_rows, options.epochs, show),
+                kept=kept,
                 out=out,
                 resume=resume,
                 begin=lambda: None if out is None else begin_run(out, config, resume=resume),
@@ -108,7 +110,7 @@ def train(
         found, best = kept.bundle, history.best
     elif history.best is not None and out is not None:  # resumed, and the best epoch lay before
         found = Bundle.load(out / FOLDER)
-        best = next((e for e in history.epochs if e.epoch == found.facts.get("epoch")), history.best)
+        best = next((e for e in history.epochs if e.epoch == found.facts.get("epoch")), None)
     else:  # interrupted before the first epoch was through: what there is
         found, best = bundle(copy_weights(model), None), None
         if out is not None and is_first_process():
@@ -125,33 +127,6 @@ def train(
             shares=objective.shares,
         )
     return Trained(found, history.epochs, best, interrupted)
-
-
-class Kept:
-    """The best epoch so far: in memory at once, on the disk not more often than every ``pause`` seconds.
-
-    Args:
-        make: weights and epoch → bundle.
-        folder: where it is written, by the first process alone; None: nowhere.
-    """
-
-    def __init__(self, make: Callable[[dict[str, Tensor], Epoch], Bundle], folder: Path | None, pause: float) -> None:
-        self.make, self.folder, self.pause = make, folder, pause
-        self.bundle: Bundle | None = None
-        self._to_write = False
-        self._written = -float("inf")
-
-    def keep(self, weights: dict[str, Tensor], epoch: Epoch) -> None:
-        """This one is the best."""
-        self.bundle, self._to_write = self.make(weights, epoch), True
-        if time.monotonic() - self._written >= self.pause:
-            self.write()
-
-    def write(self) -> None:
-        """Write what is not on the disk yet."""
-        if self._to_write and self.bundle is not None and self.folder is not None and is_first_process():
-            self.bundle.save(self.folder)
-            self._to_write, self._written = False, time.monotonic()
 
 
 def epoch_steps(options: TrainingConfig) -> int | None:

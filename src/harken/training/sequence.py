@@ -79,6 +79,8 @@ def train_sequence(
             take_over(model, start)
         elif isinstance(model.frontend, SeriesFrontend) and config.features.standardize in ("channel", "all"):
             model.frontend.standardize(*channel_statistics(training.inputs, config.features.standardize))
+        if config.model.rare_word_dropout and encoder.vocabulary_size:
+            _tokens(model.frontend).count(batches.encoded.counts(encoder.vocabulary_size))
         if vectors is not None:
             _tokens(model.frontend).load_vectors(vectors, freeze=config.features.freeze_vectors)
         return model
