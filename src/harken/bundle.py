@@ -123,8 +123,7 @@ class Bundle:
         checksums = {WEIGHTS: _write_file(folder / WEIGHTS, safetensors.torch.save(weights))}
         for name in tokenizer_names(self.config):
             file = folder / _tokenizer_file(name)
-            self.tokenizers[name].save(file)
-            checksums[file.name] = _write_file(file, file.read_bytes())  # again, for the fsync
+            checksums[file.name] = _write_file(file, self.tokenizers[name].to_json())
         manifest = {
             "format": FORMAT,
             "harken": __version__,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harken.config import RECIPES, VALUES, InputKind, RunConfig, SequenceRun
+from harken.config.recipes import KINDS, USED_BY, WITHOUT
 from harken.errors import ConfigError
 
 
@@ -82,3 +83,104 @@ def test_heads_that_do_not_divide_the_recipes_size_are_refused_when_it_is_known(
     run = SequenceRun().override(pooling="self-attention", num_heads=3)
     with pytest.raises(ConfigError, match=r"num_heads \(3\) must divide"):
         run.settled("text")
+
+
+def refusal(kind: InputKind, **options: Any) -> str:
+    """Why options make no difference; nothing if they do."""
+    run = SequenceRun().override(**options)
+    settled = run.settled(kind)
+    try:
+        settled.check_used(run.changed())
+    except ConfigError as error:
+        assert SequenceRun.from_yaml(settled.to_yaml()).settled(kind) == settled, "a run that was saved is still read"
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        (
+            "text",
+            {"task": "regress", "class_weight": "balanced"},
+            "in task=regress: it is for classify and tag, so leave",
+        ),
+        ("text", {"task": "regress", "binary": "two-logits"}, "binary ('two-logits') does nothing in task=regress"),
+        ("text", {"task": "regress", "label_smoothing": 0.5}, "label_smoothing (0.5) does nothing in task=regress"),
+        (
+            "words",
+            {"task": "tag", "pooling": "max"},
+            "pooling ('max') does nothing in task=tag: it is for classify and",
+        ),
+        ("words", {"task": "tag", "num_heads": 2}, "num_heads (2) does nothing in task=tag"),
+        ("words", {"task": "tag", "binary": "two-logits"}, "it is for classify, so leave it out"),
+        ("words", {"tokens": "byte"}, "tokens ('byte') does nothing for input=words: it is for text and sentences"),
+        (
+            "words",
+            {"characters": False, "character_size": 8},
+            "with characters=false: leave it out, or change characters",
+        ),
+        (
+            "text",
+            {"characters": True},
+            "characters (True) does nothing for input=text: it is for words, so leave it out",
+        ),
+        ("text", {"standardize": "all"}, "it is for series and vectors"),
+        ("text", {"missing": "mean"}, "missing ('mean') does nothing for input=text"),
+        (
+            "text",
+            {"kernel_size": 3},
+            "kernel_size (3) does nothing with convolution=0: leave it out, or change convolution",
+        ),
+        ("text", {"pooling": "mean", "num_heads": 2}, "num_heads (2) does nothing with pooling=mean"),
+        ("text", {"tokens": "byte", "vocabulary_size": 9}, "vocabulary_size (9) does nothing with tokens=byte"),
+        ("ids", {"lowercase": False}, "it is for text, sentences and words"),
+        ("ids", {"word_vectors": "v.txt"}, "word_vectors ('v.txt') does nothing for input=ids"),
+        ("series", {"embedding_size": 8}, "it is for text, ids, sentences and words, so leave it out"),
+        ("vectors", {"word_dropout": 0.5}, "word_dropout (0.5) does nothing for input=vectors"),
+    ],
+)
+def test_an_option_that_changes_nothing_is_refused(kind: InputKind, options: dict[str, Any], said: str) -> None:
+    assert said in refusal(kind, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("text", {"task": "tag", "class_weight": "balanced", "label_smoothing": 0.1, "mlp_size": 3}),
+        ("text", {"convolution": 8, "kernel_size": 3, "num_heads": 2, "binary": "two-logits"}),
+        ("words", {"task": "tag", "pooling": "attention", "tokens": "wordpunct", "standardize": "none"}),
+        ("words", {"character_size": 8, "vocabulary_size": 9, "word_vectors": "v.txt"}),
+        ("series", {"task": "regress", "kernel_size": 3, "missing": "mean", "word_dropout": 0.0}),
+    ],
+)
+def test_what_has_a_use_or_is_the_recipes_is_not(kind: InputKind, options: dict[str, Any]) -> None:
+    assert refusal(kind, **options) == ""
+
+
+@pytest.mark.parametrize("task", ["classify", "regress", "tag"])
+@pytest.mark.parametrize("kind", list(RECIPES))
+def test_a_run_that_was_settled_before_is_accepted(kind: InputKind, task: str) -> None:
+    settled = SequenceRun().override(task=task).settled(kind)
+    settled.check_used(settled.changed())
+
+
+def test_every_option_of_the_tables_is_one_and_so_are_their_values() -> None:
+    names = SequenceRun.option_names()
+    assert {*KINDS, *USED_BY, *WITHOUT, *(other for other, _ in WITHOUT.values())} <= names.keys()
+    for other, values in WITHOUT.values():
+        for value in values:
+            SequenceRun().override(**{other: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "heads"),
+    [
+        ({}, 0),
+        ({"pooling": "self-attention"}, 1),
+        ({"pooling": "self-attention", "num_heads": 4}, 4),
+        ({"pooling": "self-attention", "task": "tag"}, 0),
+    ],
+)
+def test_heads_that_compare_steps_with_steps(options: dict[str, Any], heads: int) -> None:
+    assert SequenceRun().override(**options).attention_heads == heads

@@ -54,6 +54,49 @@ def test_a_limit_that_binds_nowhere_changes_nothing(lengths, shuffle, bucket):
     assert listed(limited) == listed(loader(lengths, shuffle=shuffle, bucket=bucket))
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 400)), max_size=60),
+    st.integers(1, 9),
+    st.integers(1, 400),
+    st.integers(1, 4),
+)
+def test_no_batch_holds_more_weights_of_self_attention_than_allowed(rows, batch_size, batch_steps, heads):
+    grid = Grid(torch.tensor([p for p, _ in rows]).long(), torch.tensor([n for _, n in rows]).long())
+    room = rows_per_batch(grid, batch_size, batch_steps, heads)
+    for size in set(room.tolist()) - {1}:
+        pieces, longest = (each[torch.from_numpy(room == size)].max().item() for each in grid)
+        assert size * pieces * longest <= batch_steps
+        assert heads * size * pieces * max(longest**2, pieces) <= 1024 * batch_steps
+
+
+def test_self_attention_over_rows_that_are_short_enough_changes_nothing():
+    """Where ``batch_steps`` leaves a row few steps, their squares are fewer than 1,024 a step anyway."""
+    grid = Grid(torch.ones(300).long(), torch.arange(300))
+    assert (rows_per_batch(grid, 32, 8192) == rows_per_batch(grid, 32, 8192, 3)).all()
+    long = Grid(torch.ones(4).long(), torch.tensor([2047, 2048, 2049, 2896]))
+    assert rows_per_batch(long, 32, 131_072, 1).tolist() == [32, 32, 16, 16]
+    assert rows_per_batch(long, 32, 131_072, 4).tolist() == [8, 8, 4, 4]
+
+
+def test_a_row_that_is_too_long_for_self_attention_alone():
+    for pieces, longest, fits, said in (
+        (1, 1 << 14, True, ""),
+        (1, (1 << 14) + 1, False, r"row 1 \(16,385 steps\) would have 268,468,225 weights"),
+        (1 << 8, 1 << 10, True, ""),
+        (1 << 8, 1025, False, r"row 1 \(256 pieces, the longest of 1,025 steps\) would"),
+        (1 << 14, 100, True, ""),
+        ((1 << 14) + 1, 100, False, r"\(16,385 pieces"),
+    ):
+        grid = Grid(torch.tensor([1, pieces, 1]), torch.tensor([3, longest, 5]))
+        options = {"batch_size": 2, "shuffle": False, "bucket": False, "seed": 0, "batch_steps": 10}
+        if fits:
+            assert len(Rows(grid.longest, grid, **options, attention_heads=1)) == 2
+        else:
+            with pytest.raises(DataError, match=said):
+                Rows(grid.longest, grid, **options, attention_heads=1)
+        assert len(Rows(grid.longest, grid, **options)) == 2
+
+
 def test_long_rows_leave_the_others_in_full_batches():
     room = rows_per_batch(Grid(torch.ones(6).long(), torch.tensor([10, 100, 26, 25, 60, 7])), 8, 200)
     assert room.tolist() == [8, 2, 4, 8, 2, 8]

@@ -23,10 +23,7 @@ from harken.training import callbacks
 
 TINY: dict[str, Any] = {
     "hidden_size": 4,
-    "embedding_size": 4,
     "convolution": 0,
-    "character_size": 2,
-    "character_hidden": 2,
     "batch_size": 8,
     "epochs": 1,
     "min_steps": 0,

@@ -14,10 +14,7 @@ from harken.estimators.sequence import Classifier, Regressor, Tagger
 
 TINY: dict[str, Any] = {
     "hidden_size": 4,
-    "embedding_size": 4,
     "convolution": 0,
-    "character_size": 2,
-    "character_hidden": 2,
     "batch_size": 8,
     "epochs": 1,
     "min_steps": 2,
@@ -49,7 +46,7 @@ INPUTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "array of three dimensions": (numbers(ROWS, 3, 2), {}),
     "vectors": ([numbers(length, 3) for length in LENGTHS], {"input": "vectors"}),
     "sentences": ([[" ".join(words(3)) for _ in range(length)] for length in LENGTHS], {}),
-    "words": ([words(length) for length in LENGTHS], {"input": "words"}),
+    "words": ([words(length) for length in LENGTHS], {"input": "words", "character_size": 2, "character_hidden": 2}),
 }
 KINDS = {
     "text": "text", "characters": "text", "bytes": "text", "ids": "ids", "vectors": "vectors", "sentences": "sentences",

@@ -51,6 +51,7 @@ def config(**options: Any) -> SequenceModelConfig:
         "dropout": 0.0,
         "embedding_dropout": 0.0,
         "word_dropout": 0.0,
+        "rare_word_dropout": 0.0,
         "convolution": 0,
         "kernel_size": 3,
         "pooling": "attention",

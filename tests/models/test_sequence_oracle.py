@@ -39,7 +39,7 @@ def build(kind: str) -> SequenceModel:
     torch.manual_seed(0)
     config = SequenceModelConfig(
         embedding_size=E, hidden_size=H, num_layers=2, bidirectional=True, dropout=0.5, embedding_dropout=0.3,
-        word_dropout=0.3, convolution=0, pooling=kind, mlp_size=M,
+        word_dropout=0.3, rare_word_dropout=0.0, convolution=0, pooling=kind, mlp_size=M,
     )  # fmt: skip
     model = SequenceModel(config, "text", HEADS, vocabulary=V).double().eval()
     with torch.no_grad():

@@ -24,15 +24,13 @@ from harken.predictor.sequence import SequencePredictor
 
 TINY: dict[str, Any] = {
     "hidden_size": 4,
-    "embedding_size": 3,
     "convolution": 3,
-    "character_size": 2,
-    "character_hidden": 2,
     "mlp_size": 3,
     "epochs": 1,
     "min_steps": 0,
     "accelerator": "cpu",
 }
+TOKENS = TINY | {"embedding_size": 3}
 TEXTS = ["a b c", "d", "", "e f", "a a", "b c d e"]
 IDS = [[3, 1, 4], [1], [], [5, 9], [2, 6, 5], [3]]
 SERIES = [np.ones((n, 2), dtype=np.float32) * n for n in (3, 1, 2, 0, 4, 2)]
@@ -46,17 +44,19 @@ def bundle(kind: str) -> Bundle:
     match kind:
         case "text":
             y = {"sense": LABELS, "several": [["p"], [], ["p", "q"]] * 2, "color": [1, 2, 3] * 2}
-            model = Classifier(**TINY, pooling="self-attention", num_heads=2).fit(TEXTS, y)
+            model = Classifier(**TOKENS, pooling="self-attention", num_heads=2).fit(TEXTS, y)
         case "table":
-            model = Classifier(**TINY).fit(TEXTS, np.eye(6, 3, dtype=int))
+            model = Classifier(**TOKENS).fit(TEXTS, np.eye(6, 3, dtype=int))
         case "ids":
-            model = Classifier(**TINY, num_heads=2).fit(IDS, LABELS)
+            model = Classifier(**TOKENS, num_heads=2).fit(IDS, LABELS)
         case "series":
             model = Regressor(**TINY).fit(SERIES, [[1.0, n] for n in range(6)])
         case "sentences":
-            model = Classifier(**TINY).fit(WORDS, LABELS)
+            model = Classifier(**TOKENS, input="sentences").fit(WORDS, LABELS)
         case _:
-            model = Tagger(**TINY).fit(WORDS, [[word in "ab" for word in row] for row in WORDS])
+            model = Tagger(**TOKENS, character_size=2, character_hidden=2).fit(
+                WORDS, [[word in "ab" for word in row] for row in WORDS]
+            )
     found: Bundle = model.predictor.bundle
     return found
 
@@ -276,7 +276,7 @@ def test_a_saved_bundle_with_a_size_that_no_memory_holds_is_refused(tmp_path: Pa
 
 
 def test_tokenizers_of_another_size_are_refused() -> None:
-    other = Classifier(**TINY).fit(["a longer text", "than that of before"], ["x", "y"]).predictor.bundle
+    other = Classifier(**TOKENS).fit(["a longer text", "than that of before"], ["x", "y"]).predictor.bundle
     refused("text", tokenizers=other.tokenizers)
     refused("words", tokenizers={"input": bundle("words").tokenizers["input"]})
     refused("text", tokenizers={})

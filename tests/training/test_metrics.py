@@ -81,6 +81,84 @@ def test_values_are_in_the_units_of_the_user(weighted: bool) -> None:
     assert report(VALUES, Answered.of(VALUES, logits), targets, given) == (VALUES, [], None)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_label_is_scored_for_where_it_is_there(weighted: bool) -> None:
+    """scikit-learn takes one column for two classes, of which one is "none"."""
+    head = Head("spam", "multi-label", 1, ("spam",))
+    logits, targets, weights = drawn(head)
+    given, w = (weights, weights.numpy()) if weighted else (None, None)
+    true, said = targets[:, 0].numpy() > 0, logits[:, 0].numpy() > 0
+    f1 = sk.f1_score(true, said, sample_weight=w)
+    assert f1 != pytest.approx(sk.f1_score(true, said, average="micro", sample_weight=w))
+    found = score(head, Answered.of(head, logits), targets, given)
+    assert found["score"] == found["micro_f1"] == found["macro_f1"] == pytest.approx(f1)
+    assert found["exact_match"] == pytest.approx(sk.accuracy_score(true, said, sample_weight=w))
+    (line,) = report(head, Answered.of(head, logits), targets, given).lines
+    expected = sk.precision_recall_fscore_support(true, said, labels=[True], sample_weight=w)
+    assert line[1:] == pytest.approx([float(column[0]) for column in expected])
+    assert line.label == "spam"
+
+
+def half_missing(head: Head) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every row one of three targets is missing, of some two or all; rows of which all is known are none."""
+    logits, targets, weights = drawn(head)
+    rows = torch.arange(len(targets))
+    targets[rows, rows % head.width] = math.nan
+    targets[::7, 1] = math.nan
+    targets[:3] = math.nan
+    return logits, targets, weights
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_a_row_that_lacks_a_value_the_others_count(weighted: bool) -> None:
+    logits, targets, weights = half_missing(VALUES)
+    true, said = (each.double().numpy() * VALUES.scales + VALUES.means for each in (targets, logits))
+    expected: dict[str, list[float]] = {"r2": [], "mse": [], "mae": []}
+    for column in range(2):
+        known = ~np.isnan(true[:, column])
+        assert 20 < known.sum() < 40
+        each = {"sample_weight": weights.numpy()[known] if weighted else None}
+        for name, score_of in (
+            ("r2", sk.r2_score),
+            ("mse", sk.mean_squared_error),
+            ("mae", sk.mean_absolute_error),
+        ):
+            expected[name].append(score_of(true[known, column], said[known, column], **each))
+    answered = Answered.of(VALUES, logits)
+    found = score(VALUES, answered, targets, weights if weighted else None)
+    assert found == pytest.approx(
+        {name: np.mean(columns) for name, columns in expected.items()} | {"score": found["r2"]}
+    )
+    targets[:, 1] = math.nan
+    assert score(VALUES, answered, targets, weights if weighted else None)["mse"] == pytest.approx(expected["mse"][0])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_a_row_that_lacks_a_label_the_others_count(weighted: bool) -> None:
+    logits, targets, weights = half_missing(SEVERAL)
+    answered, w = Answered.of(SEVERAL, logits), weights.numpy() if weighted else np.ones(60)
+    known, true, said = ~targets.isnan().numpy(), targets.numpy() > 0, logits.numpy() > 0
+    found = score(SEVERAL, answered, targets, weights if weighted else None)
+    cells = np.broadcast_to(w[:, None], known.shape)[known]
+    assert found["micro_f1"] == pytest.approx(sk.f1_score(true[known], said[known], sample_weight=cells))
+    tables = []
+    for c in range(3):
+        mine = known[:, c]
+        tables.append(
+            sk.precision_recall_fscore_support(true[mine, c], said[mine, c], labels=[True], sample_weight=w[mine])
+        )
+    assert found["macro_f1"] == pytest.approx(np.mean([float(table[2][0]) for table in tables]))
+    lines = report(SEVERAL, answered, targets, weights if weighted else None).lines
+    assert np.allclose([line[1:] for line in lines], [[float(column[0]) for column in table] for table in tables])
+    right = [all(a == b for a, b, k in zip(*row, strict=True) if k) for row in zip(true, said, known, strict=True)]
+    rows = known.any(1)
+    assert found["exact_match"] == pytest.approx(np.average(np.array(right)[rows], weights=w[rows]))
+    targets[:, 2] = math.nan
+    two = Head("genre", "multi-label", 2, ("crime", "love"))
+    fewer = score(two, Answered.of(two, logits[:, :2]), targets[:, :2], weights)
+    assert score(SEVERAL, answered, targets, weights) == pytest.approx(fewer)
+
+
 def test_one_value_has_no_variance_to_explain() -> None:
     one = torch.zeros(1, 2)
     assert score(VALUES, Answered.of(VALUES, one), one)["r2"] == 1.0

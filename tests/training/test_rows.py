@@ -10,7 +10,7 @@ import pytest
 from harken.config import ExamplesConfig
 from harken.data.inputs import as_inputs
 from harken.errors import DataError
-from harken.training.rows import FEW, Labelled, hold_out, in_few_words, label_rows
+from harken.training.rows import FEW, FEWER, Labelled, hold_out, in_few_words, label_rows
 
 
 def rows(y: Any, task: str = "classify", X: Any = None, weights: Any = None) -> Labelled:
@@ -119,5 +119,7 @@ def test_rows_in_few_words() -> None:
     assert in_few_words(words, 9) == ["dogs bark"]
     series = as_inputs([np.zeros((3, 2)), np.zeros((0, 2))], config, "classify")
     assert in_few_words(series, 9) == ["row 0 (3 steps × 2)", "row 1 (0 steps × 2)"]
+    assert len(in_few_words(as_inputs(np.zeros((9, 5)), config, "classify"), 8)) == FEWER
+    assert len(in_few_words(as_inputs(["text"] * 9, config, "classify"), 8)) == 8
     ids = as_inputs([[1, 2]], config, "classify")
     assert in_few_words(ids, 9) == ["row 0 (2 steps)"]

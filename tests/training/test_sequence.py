@@ -11,19 +11,17 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from harken.config import ExamplesConfig, SequenceRun
+from harken.data.inputs import as_inputs
 from harken.data.labels import Head, Labels
 from harken.data.ragged import Ragged
 from harken.errors import BundleError, ConfigError, DataError
-from harken.estimators.sequence import Classifier, Tagger
+from harken.estimators.sequence import Classifier, Regressor, Tagger
 from harken.training.rows import label_rows
 from harken.training.sequence import answers_of, class_weights, train_sequence
 
 TINY: dict[str, Any] = {
     "hidden_size": 4,
-    "embedding_size": 3,
     "convolution": 0,
-    "character_size": 2,
-    "character_hidden": 2,
     "batch_size": 8,
     "epochs": 2,
     "min_steps": 0,
@@ -59,6 +57,9 @@ def test_class_weights_of_tags_and_of_several_labels() -> None:
     target = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 0], [0, 1, 1, 0], [0, 1, 1, 0], [torch.nan] * 4])
     weights = class_weights([several], {"genre": target})["genre"]
     assert weights.tolist() == [3.0, 1.0, 1.0, 1.0]
+    target[3, 0] = torch.nan  # of this label three rows are known
+    assert class_weights([several], {"genre": target})["genre"].tolist() == [2.0, 1.0, 1.0, 1.0]
+    target[3, 0] = 0
     there = (target[:4] * weights).sum(0)[:2]
     assert torch.equal(there, (1 - target[:4]).sum(0)[:2]), "a label that is there weighs as much as one that is not"
 
@@ -106,11 +107,79 @@ def test_training_starts_from_word_vectors(glove: str, kind: str, freeze: bool) 
 
 def test_word_vectors_that_do_not_fit(glove: str) -> None:
     with pytest.raises(ConfigError, match=r"embedding_size \(100\) must be 3, the length of the vectors in .*glove"):
-        Classifier(word_vectors=glove).fit(TEXTS, LABELS)
-    with pytest.raises(ConfigError, match="needs text, sentences or words, and these rows are ids"):
+        Classifier(word_vectors=glove, embedding_size=100).fit(TEXTS, LABELS)
+    with pytest.raises(ConfigError, match="does nothing for input=ids: it is for text, sentences and words, so leave"):
         Classifier(**TINY, word_vectors=glove).fit([[1], [2], [3], [4]], LABELS)
     with pytest.raises(DataError, match="nowhere"):
         Classifier(**TINY, word_vectors="nowhere.txt").fit(TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("header", ["", "3 3\n"], ids=["glove", "word2vec"])
+def test_the_size_of_vectors_is_the_files(glove: str, header: str) -> None:
+    Path(glove).write_text(header + Path(glove).read_text())
+    options = {name: value for name, value in TINY.items() if name != "embedding_size"} | {"word_vectors": glove}
+    model = Classifier(**options).fit(TEXTS, LABELS)
+    assert model.predictor.config.model.embedding_size == 3
+    assert Classifier.from_config(model.predictor.config).fit(TEXTS, LABELS).model.frontend.output_size == 3
+    for content, said in (("", "glove.txt is empty"), ("word\n", "line 1: 'word'… is not a word and 0 numbers")):
+        Path(glove).write_text(content)
+        with pytest.raises(DataError, match=said):
+            Classifier(**options).fit(TEXTS, LABELS)
+
+
+def test_another_vocabulary_is_not_resumed(tmp_path: Path) -> None:
+    """Two bundles may have vocabularies of one size under which the weights mean different words."""
+    start, rows = str(tmp_path / "start"), ["x y", "y x", "x", "y"]
+    Classifier(**TINY).fit([*rows, "one"], [*LABELS, "pos"]).save(start)
+    options = {"init_from": start, "epochs": 1, "accelerator": "cpu"}
+    Classifier(**options).fit(rows, LABELS, out=tmp_path / "run")
+    more = Classifier(**options | {"epochs": 2})
+    Classifier(**TINY).fit([*rows, "two"], [*LABELS, "pos"]).save(start)
+    with pytest.raises(DataError, match="the run began with, or their vocabulary is another: resume with the same"):
+        more.fit(rows, LABELS, out=tmp_path / "run", resume=True)
+    Classifier(**TINY | {"epochs": 1, "hidden_size": 4}).fit([*rows, "one"], [*LABELS, "pos"]).save(start)
+    assert len(more.fit(rows, LABELS, out=tmp_path / "run", resume=True).history_) == 2
+
+
+def test_options_that_change_nothing_are_refused_when_the_rows_are_known(tmp_path: Path) -> None:
+    words, tags = [text.split() for text in TEXTS], [["N"] * (len(text.split()) - 1) + ["V"] for text in TEXTS]
+    with pytest.raises(
+        ConfigError, match=r"tokens \('byte'\) does nothing for input=words: it is for text and sentences"
+    ):
+        Tagger(**TINY, tokens="byte").fit(words, tags)
+    with pytest.raises(
+        ConfigError, match=r"label_smoothing \(0.5\) does nothing in task=regress: it is for classify and"
+    ):
+        Regressor(**TINY, label_smoothing=0.5).fit(TEXTS, [1.0, 2.0, 3.0, 4.0], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    model = Tagger(**TINY | Tagger().get_params() | {"epochs": 1, "pooling": "attention"}).fit(words, tags)
+    again = Tagger.from_config(model.predictor.config)
+    assert again.get_params()["pooling"] == "attention", "a settled run has every option"
+    again.fit(words, tags)
+
+
+def test_a_run_takes_from_the_one_it_starts_from_what_its_task_can_use(tmp_path: Path) -> None:
+    start = str(tmp_path / "start")
+    options = TINY | {"binary": "two-logits", "label_smoothing": 0.1, "pooling": "attention-linear", "num_heads": 2}
+    Classifier(**options).fit(TEXTS, LABELS).save(start)
+    model = (
+        Regressor(init_from=start, epochs=1, accelerator="cpu").fit(TEXTS, [1.0, 2.0, 3.0, 4.0]).predictor.config.model
+    )
+    assert (model.binary, model.pooling, model.num_heads) == ("one-logit", "attention-linear", 2)
+
+
+def test_long_rows_under_self_attention_are_batched_by_their_squares() -> None:
+    """At 256 rows of 1,024 steps there would be a gigabyte of weights."""
+    X, y = [np.arange(n) % 5 for n in (*[1024] * 40, *[3] * 40)], ["a", "b"] * 40
+    options = TINY | {"pooling": "self-attention", "num_heads": 2, "epochs": 1, "batch_steps": 16_384}
+    model = Classifier(**options).fit(X, y)
+    sizes = [tuple(batch.inputs.values.shape) for batch in model.predictor.batches(as_inputs(X, ExamplesConfig(), ""))]
+    assert sum(rows for rows, _ in sizes) == 80
+    assert max(2 * rows * steps**2 for rows, steps in sizes) == 8 * 2 * 1024**2 == 16_384 * 1024
+    with pytest.raises(DataError, match=r"row 1 \(12,000 steps\) would have 288,000,000 weights of self-attention"):
+        model.predict([X[0], np.zeros(12_000, dtype=np.int64)])
+    with pytest.raises(DataError, match="take pooling=attention, or only its start by --truncate"):
+        Classifier(**options).fit([X[0], np.zeros(12_000, dtype=np.int64)], ["a", "b"])
 
 
 def test_what_is_wrong_is_found_before_anything_is_written(tmp_path: Path) -> None:
@@ -124,7 +193,7 @@ def test_what_is_wrong_is_found_before_anything_is_written(tmp_path: Path) -> No
         (label_rows(TEXTS, LABELS, [0] * 4, reading, "classify"), None, {}, "weights of all training rows are zero"),
         (good, label_rows(TEXTS, LABELS, [0] * 4, reading, "classify"), {}, "of all validation rows are zero"),
         (good, label_rows(["a"], ["new"], None, reading, "classify"), {}, "no training row had"),
-        (good, label_rows([["a"]], ["pos"], None, reading, "classify"), {}, "are sentences, and the model reads text"),
+        (good, label_rows([["a"]], ["pos"], None, reading, "classify"), {}, "are words, and the model reads text"),
         (label_rows(TEXTS, ["pos"] * 4, None, reading, "classify"), None, {}, "only one class"),
         (good, None, {"vocabulary_size": 1}, "vocabulary"),
         (good, None, {"num_heads": 3, "pooling": "self-attention"}, "num_heads"),

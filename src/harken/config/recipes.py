@@ -1,8 +1,8 @@
-"""What a newcomer's first run uses, by the kind of its input: a plain table.
+"""What a newcomer's first run uses, by the kind of its input, and which options make no difference: plain tables.
 
 An option that is None in a run is looked up here, under the kind of input that the data turned out to be; what the
 user sets wins. Every recipe answers for the same options, so a settled run has no None among them; an option that
-makes no sense for a kind has the value that does nothing. What regression needs otherwise stands below.
+makes no sense for a kind is there and does nothing. What regression needs otherwise stands below.
 """
 
 from __future__ import annotations
@@ -64,3 +64,43 @@ RECIPES: dict[InputKind, dict[str, Any]] = {
 _EXACT: dict[str, Any] = {"dropout": 0.0, "weight_decay": 0.0}
 VALUES: dict[InputKind, dict[str, Any]] = {"series": _EXACT, "vectors": _EXACT}
 """What differs where values are learned of numbers: dropout and decay blur what could be exact."""
+
+_TEXTS: tuple[InputKind, ...] = ("text", "sentences", "words")
+_LOOKED_UP: tuple[InputKind, ...] = ("text", "ids", "sentences", "words")
+_MEASURED: tuple[InputKind, ...] = ("series", "vectors")
+
+KINDS: dict[str, tuple[InputKind, ...]] = {
+    "missing": _MEASURED,
+    "tokens": ("text", "sentences"),
+    "lowercase": _TEXTS,
+    "vocabulary_size": _LOOKED_UP,
+    "min_count": _LOOKED_UP,
+    "characters": ("words",),
+    "word_vectors": _TEXTS,
+    "standardize": _MEASURED,
+    "embedding_size": _LOOKED_UP,
+    "embedding_dropout": _LOOKED_UP,
+    "word_dropout": _LOOKED_UP,
+    "rare_word_dropout": _LOOKED_UP,
+    "character_size": ("words",),
+    "character_hidden": ("words",),
+}
+"""Option → the kinds of input that it does something for; an option that is not here does for all."""
+
+USED_BY: dict[str, tuple[str, ...]] = {
+    "pooling": ("classify", "regress"),
+    "num_heads": ("classify", "regress"),
+    "binary": ("classify",),
+    "label_smoothing": ("classify", "tag"),
+    "class_weight": ("classify", "tag"),
+}
+"""Option → the tasks that it does something for."""
+
+WITHOUT: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "vocabulary_size": ("tokens", ("character", "byte")),
+    "character_size": ("characters", (False,)),
+    "character_hidden": ("characters", (False,)),
+    "kernel_size": ("convolution", (0,)),
+    "num_heads": ("pooling", ("last", "sum", "mean", "max", "query")),
+}
+"""Option → another one, and its values under which the first does nothing."""

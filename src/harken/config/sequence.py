@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Iterable
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harken.config.recipes import RECIPES, VALUES, InputKind
+from harken.config.recipes import KINDS, RECIPES, USED_BY, VALUES, WITHOUT, InputKind
 from harken.config.run import RunConfig
 from harken.config.section import ByKind, Columns, FractionOrNone, RowsConfig, Section, TokenKind, by_kind
 from harken.config.training import SequenceTraining
+from harken.errors import ConfigError
 
 
 class ExamplesConfig(RowsConfig):
@@ -91,7 +93,9 @@ class ReadingConfig(Section):
     min_count: ByKind[int] = by_kind("A word that training rows hold less often than this is unknown.", ge=1)
     characters: ByKind[bool] = by_kind("Read the characters of every word, beside its vector.")
     word_vectors: str | None = Field(
-        None, description="File of pretrained word vectors to start from, as GloVe and word2vec write them."
+        None,
+        description="File of pretrained word vectors to start from, as GloVe and word2vec write them; it says the "
+        "embedding_size too.",
     )
     freeze_vectors: bool = Field(False, description="Leave the pretrained word vectors as they are.")
     standardize: ByKind[Literal["channel", "all", "none"]] = by_kind(
@@ -177,7 +181,55 @@ class SequenceRun(RunConfig):
         Raises:
             ConfigError: what the user set does not go together with the recipe.
         """
-        names = self.option_names()
-        recipe = RECIPES[kind] | (VALUES.get(kind, {}) if self.task == "regress" else {})
-        missing = {n: v for n, v in recipe.items() if getattr(getattr(self, names[n]), n) is None}
-        return self.override(input=kind, **missing)
+        recipe = self._recipe(kind)
+        return self.override(input=kind, **{name: value for name, value in recipe.items() if self._value(name) is None})
+
+    def check_used(self, names: Iterable[str]) -> None:
+        """Refuse an option that somebody has set and that changes nothing in this run, which is settled.
+
+        One that has the recipe's value is fine: a run that was settled before has them all.
+
+        Args:
+            names: of the options that were set, see `changed`.
+
+        Raises:
+            ConfigError: one of them makes no difference to this task, this kind of input, or beside another option.
+        """
+        assert self.data.input is not None
+        recipe = self._recipe(self.data.input)
+        for name in names:
+            value = self._value(name)
+            why = "" if name in recipe and value == recipe[name] else self._useless(name, self.data.input)
+            if why:
+                raise ConfigError(f"{name} ({value!r}) does nothing {why}")
+
+    def has_use(self, name: str) -> bool:
+        """Whether an option can make a difference to this task."""
+        return self.task in USED_BY.get(name, (self.task,))
+
+    @property
+    def attention_heads(self) -> int:
+        """How many heads of self-attention compare every step of a row with every other; 0: none does."""
+        return self.model.num_heads if self.model.pooling == "self-attention" and self.has_use("pooling") else 0
+
+    def _recipe(self, kind: InputKind) -> dict[str, Any]:
+        return RECIPES[kind] | (VALUES.get(kind, {}) if self.task == "regress" else {})
+
+    def _useless(self, name: str, kind: InputKind) -> str:
+        """Why an option makes no difference, and the way out; nothing if it does."""
+        if not self.has_use(name):
+            return f"in task={self.task}: it is for {_listed(USED_BY[name])}, so leave it out"
+        if kind not in KINDS.get(name, (kind,)):
+            return f"for input={kind}: it is for {_listed(KINDS[name])}, so leave it out"
+        other, values = WITHOUT.get(name, ("", ()))
+        if values and self._value(other) in values:
+            return f"with {other}={str(self._value(other)).lower()}: leave it out, or change {other}"
+        return ""
+
+    def _value(self, name: str) -> Any:
+        return getattr(getattr(self, self.option_names()[name]), name)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -35,10 +35,16 @@ class TrainingConfig(Section):
     )
     monitor: str = Field("loss", description="What decides on the best epoch, on validation rows.")
     patience: int | None = Field(
-        None, ge=1, description="Stop after this many epochs without a better one; none: never."
+        None,
+        ge=1,
+        description="Stop after this many epochs without a better one on validation rows; none given: never.",
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order, dropout and sampling.")
-    show_examples: int = Field(10, ge=0, description="Validation rows whose prediction is shown after each epoch.")
+    show_examples: int = Field(
+        10,
+        ge=0,
+        description="Validation rows whose prediction is shown after each epoch; of rows of numbers three at most.",
+    )
     accelerator: str = Field("auto", description="Lightning's accelerator: auto, cpu, gpu, mps, …")
     devices: int | str = Field(1, description="Lightning's devices: a number, a list such as 0,1, or auto.")
     precision: str = Field("32-true", description="Lightning's precision: 32-true, 16-mixed, bf16-mixed, 64-true, …")
@@ -50,7 +56,9 @@ class Seq2SeqTraining(TrainingConfig):
     """How the weights are found."""
 
     monitor: Literal["exact_match", "loss"] = Field(
-        "exact_match", description="What decides on the best epoch, on validation rows."
+        "exact_match",
+        description="What decides on the best epoch, on validation rows: the share of answers that are right from "
+        "start to end, or the loss.",
     )
 
 
@@ -66,8 +74,9 @@ class SequenceTraining(TrainingConfig):
     weight_decay: ByKind[float] = by_kind("AdamW's decoupled weight decay; biases are spared.", ge=0)
     monitor: Literal["score", "loss"] = Field(
         "score",
-        description="What decides on the best epoch, on validation rows; score: accuracy, micro-averaged F1 of "
-        "several labels, or R² of values; the mean over heads.",
+        description="What decides on the best epoch, on validation rows: the loss, or the score, which is accuracy, of "
+        "several labels micro-averaged F1, of values R², and of several heads the mean; without such rows the last "
+        "epoch is kept.",
     )
     class_weight: Literal["none", "balanced"] = Field(
         "none", description="balanced: a class weighs in the loss as much as it is rare."

@@ -161,10 +161,11 @@ class SequenceLoader(Loader[SequenceBatch]):
         targets: head name → a target per row, (n,) or (n, k), or a `Ragged` of one per step; none for prediction.
         sample_weight: (n,), or None.
         batch_size: most rows per batch.
-        shuffle, bucket, seed, steps, batch_steps: as in `Loader`.
+        shuffle, bucket, seed, steps, batch_steps, attention_heads: as in `Loader`.
 
     Raises:
         ShapeError: another number of targets or weights than of rows, or of per-step targets than of a row's steps.
+        DataError: a row too long for self-attention.
         UsageError: a batch size, steps or batch_steps below 1.
     """
 
@@ -180,6 +181,7 @@ class SequenceLoader(Loader[SequenceBatch]):
         seed: int,
         steps: int | None = None,
         batch_steps: int | None = None,
+        attention_heads: int = 0,
     ) -> None:
         given = {f"targets of {name!r}": target for name, target in targets.items()}
         given |= {} if sample_weight is None else {"sample weights": sample_weight}
@@ -204,6 +206,7 @@ class SequenceLoader(Loader[SequenceBatch]):
             seed=seed,
             steps=steps,
             batch_steps=batch_steps,
+            attention_heads=attention_heads,
         )
 
     def _batch(self, rows: Tensor) -> SequenceBatch:

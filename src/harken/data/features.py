@@ -165,8 +165,8 @@ class Tokenizer:
         pieces = (text[a:b] for id, (a, b) in zip(encoding.ids, encoding.offsets, strict=True) if id == self.unk_id)
         return list(dict.fromkeys(pieces))
 
-    def save(self, path: Path) -> None:
-        """Write one JSON file; its entry ``tokenizer`` is Hugging Face's own format."""
+    def to_json(self) -> bytes:
+        """The content of one JSON file; its entry ``tokenizer`` is Hugging Face's own format."""
         content = {
             "format": _FORMAT,
             "kind": self.kind,
@@ -175,7 +175,11 @@ class Tokenizer:
             "min_count": self.min_count,
             "tokenizer": json.loads(self._pipeline.to_str()),
         }
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        return json.dumps(content, ensure_ascii=False, indent=1).encode()
+
+    def save(self, path: Path) -> None:
+        """Write what `to_json` gives."""
+        Path(path).write_bytes(self.to_json())
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -6,6 +6,7 @@ loader knows its place inside an epoch, which a mid-epoch resume needs and a Dat
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Generic, NamedTuple, Self, TypeVar
@@ -16,6 +17,9 @@ import torch
 from torch import Tensor
 
 from harken.errors import DataError, UsageError
+
+_WEIGHTS = 1024  # of self-attention in a batch, for each of its `batch_steps`
+_MOST_WEIGHTS = 1 << 28  # of self-attention in a row: a gigabyte, and the gradients ask for several
 
 _POOL = 64  # batches whose rows are sorted by length together: few enough for random batches, enough for tight ones
 
@@ -42,7 +46,8 @@ class Loader(ABC, Generic[BatchType]):
     length (prediction; the batch's ``rows`` tell which is which). Otherwise rows come in their own order.
 
     With ``batch_steps``, rows so long that ``batch_size`` of them would hold more padded steps than that are batched
-    apart, in smaller batches (see `rows_per_batch`), so how many batches there are depends on no order.
+    apart, in smaller batches (see `rows_per_batch`), so how many batches there are depends on no order. With
+    self-attention the same holds for its weights: 1024 for each of the ``batch_steps``.
 
     A subclass makes a batch of the rows that it is told.
 
@@ -55,8 +60,11 @@ class Loader(ABC, Generic[BatchType]):
         steps: fewest batches of an epoch: the rows are passed over until there are as many, in a new order each
             time; None: one pass.
         batch_steps: most padded steps of a batch; None: any number.
+        attention_heads: of the self-attention that reads the batches: each has a weight for every two steps of a piece,
+            and for every two pieces; 0: there is none.
 
     Raises:
+        DataError: a row so long that its self-attention would not fit.
         UsageError: a batch size, steps or batch_steps below 1.
     """
 
@@ -71,12 +79,15 @@ class Loader(ABC, Generic[BatchType]):
         seed: int,
         steps: int | None = None,
         batch_steps: int | None = None,
+        attention_heads: int = 0,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("steps", steps), ("batch_steps", batch_steps)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} ({value}) must be at least 1")
         self._lengths: Integers = lengths.numpy()
-        room = rows_per_batch(grid or Grid(torch.ones_like(lengths), lengths), batch_size, batch_steps)
+        grid = grid or Grid(torch.ones_like(lengths), lengths)
+        _check_weights(grid, attention_heads)
+        room = rows_per_batch(grid, batch_size, batch_steps, attention_heads)
         self._apart = [(int(size), np.flatnonzero(room == size)) for size in np.unique(room)[::-1]]
         self._batch_size = batch_size
         self._shuffle = shuffle
@@ -186,13 +197,14 @@ class Loader(ABC, Generic[BatchType]):
         return order
 
 
-def rows_per_batch(grid: Grid, batch_size: int, batch_steps: int | None) -> Integers:
+def rows_per_batch(grid: Grid, batch_size: int, batch_steps: int | None, attention_heads: int = 0) -> Integers:
     """How many rows the batch of each row may have, (n,), so that no batch holds more than ``batch_steps`` steps.
 
     Rows of one number are batched among themselves. That number is ``batch_size`` for rows that are short enough, else
     a power of two below it. Each number has its own limits, p pieces and l steps with number · p · l ≤ ``batch_steps``;
     of all such pairs, the one that holds most rows. A row too long for any is alone, and may be longer than
-    ``batch_steps``.
+    ``batch_steps``. With self-attention p and l are such that number · heads · p · l², and number · heads · p², are no
+    more than 1024 · ``batch_steps`` either.
     """
     room = np.ones(len(grid.longest), dtype=np.int64)
     left = np.arange(len(room))
@@ -202,11 +214,35 @@ def rows_per_batch(grid: Grid, batch_size: int, batch_steps: int | None) -> Inte
         fits = np.ones(len(left), dtype=bool)
         if batch_steps is not None:
             most = batch_steps // size  # pieces × steps, for each row
+            weights = _WEIGHTS * batch_steps // (size * attention_heads) if attention_heads else None
             limits = [1 << power for power in range(max(1, most).bit_length())]  # of pieces
             fits = max(
-                ((pieces[left] <= limit) & (longest[left] <= most // limit) for limit in limits),
+                ((pieces[left] <= limit) & (longest[left] <= _longest(limit, most, weights)) for limit in limits),
                 key=lambda inside: int(inside.sum()),
             )
         room[left[fits]] = size
         left = left[~fits]
     return room
+
+
+def _longest(pieces: int, steps: int, weights: int | None) -> int:
+    """How long so many pieces may be that they have no more steps, and of self-attention no more weights; -1: no."""
+    if weights is None:
+        return steps // pieces
+    return min(steps // pieces, math.isqrt(weights // pieces)) if pieces**2 <= weights else -1
+
+
+def _check_weights(grid: Grid, heads: int) -> None:
+    """Refuse a row whose self-attention does not fit, even alone in its batch."""
+    if not heads or not len(grid.longest):
+        return
+    weights = heads * grid.pieces * grid.longest.square().maximum(grid.pieces)  # (n,)
+    row = int(weights.argmax())
+    if weights[row] > _MOST_WEIGHTS:
+        what = f"{int(grid.longest[row]):,} steps"
+        if grid.pieces[row] > 1:
+            what = f"{int(grid.pieces[row]):,} pieces, the longest of {what}"
+        raise DataError(
+            f"row {row} ({what}) would have {int(weights[row]):,} weights of self-attention, one for every two steps "
+            f"in each head, and {_MOST_WEIGHTS:,} is the most: take pooling=attention, or only its start by --truncate"
+        )

@@ -69,6 +69,17 @@ def read_word_vectors(path: str | Path, tokenizer: Tokenizer) -> tuple[Tensor, i
     return vectors, len(known)
 
 
+def vector_size(path: str | Path) -> int:
+    """How many numbers the vectors of a file have, as its first line says.
+
+    Raises:
+        DataError: no such file, nothing in it, or a first line that is no word and its numbers.
+    """
+    for number, line in _lines(Path(path)):
+        return _header(line) or len(_vector(path, number, line, len(line.split()) - 1)[1])
+    raise DataError(f"{path} is empty: it must hold a word and its numbers on every line")
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Line number from 1, and the line without white space at its ends."""
     try:

@@ -92,7 +92,11 @@ class SequencePredictor(NamedTuple):
         raise UsageError(f"there is no head {name!r}: the model answers {', '.join(h.name for h in self.heads)}")
 
     def batches(self, inputs: Inputs, batch_size: int = BATCH_SIZE) -> Iterator[SequenceBatch]:
-        """Rows of similar length together, without targets; `SequenceBatch.rows` says where each belongs."""
+        """Rows of similar length together, without targets; `SequenceBatch.rows` says where each belongs.
+
+        Raises:
+            DataError: rows of another kind, or one that is too long.
+        """
         yield from SequenceLoader(
             self.encoder.encode(inputs),
             {},
@@ -102,6 +106,7 @@ class SequencePredictor(NamedTuple):
             bucket=True,
             seed=0,
             batch_steps=self.config.training.batch_steps,
+            attention_heads=self.config.attention_heads,
         )
 
     def answer(self, batch: SequenceBatch) -> SequenceOutput:

@@ -91,8 +91,8 @@ class History(pl.Callback):
     Args:
         monitor: 'loss' (smaller is better) or the name of another score (larger is better, ties go to the smaller
             loss). Where there are no validation rows, a later epoch is better than an earlier one.
-        keep: called when an epoch is the best so far, with the weights that it ended with still in the model; again when
-            a run is resumed just there.
+        keep: called when an epoch is the best so far, with the weights that it ended with still in the model; and again
+            when a run is resumed just there.
         path: history.csv, or None.
         patience: stop after this many epochs without a better one; None: never.
     """

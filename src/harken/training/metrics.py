@@ -1,13 +1,14 @@
 """How good answers are: one dictionary of numbers per head, and a report class by class.
 
-Targets are in the numbers of `harken.data.labels.encode`; rows whose target is missing (-1 or NaN) count nowhere. What
-a score means is scikit-learn's definition, calibration is torchmetrics'. A model that has diverged scores NaN.
+Targets are in the numbers of `harken.data.labels.encode`; one that is missing (-1 or NaN) counts nowhere, and of a row
+with several the others do. What a score means is scikit-learn's definition, calibration is torchmetrics'. A model that
+has diverged scores NaN.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ MOST_CLASSES = 1000  # a confusion matrix of more would be larger than the data
 
 Scores = dict[str, float]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Answered(NamedTuple):
@@ -64,7 +66,7 @@ def score(head: Head, answered: Answered, targets: Tensor, weights: Tensor | Non
 
         binary, classes, tags   accuracy, macro_f1, calibration_error (Guo et al. 2017, equation 3)
         multi-label             micro_f1, macro_f1, exact_match
-        values                  r2, mse, mae, in the units of the targets
+        values                  r2, mse, mae, in the units of the targets; the mean over the values
 
     Args:
         targets: (n,) indices; (n, C) for multi-label; (n, k) for values, standardised.
@@ -75,30 +77,37 @@ def score(head: Head, answered: Answered, targets: Tensor, weights: Tensor | Non
         An empty dictionary when no target is known.
     """
     known, truth, weighed = _known(head, targets, weights)
-    if not bool(known.any()):
+    if not known.any():
         return {}
-    answers = answered.answers[known].numpy()
+    answers = answered.answers.numpy()
     match head.kind:
         case "values":
-            return _values(answers.astype(np.float64), truth, weighed)
+            return _values(answers.astype(np.float64), truth, known, weighed)
         case "multi-label":
-            return _multi_label(answers, truth, weighed)
+            return _multi_label(answers, truth, known, weighed)
     assert answered.confidence is not None
-    return _classes(answers, answered.confidence[known], truth, weighed)
+    return _classes(answers[known], answered.confidence[known], truth[known], _at(weighed, known))
 
 
-def _known(head: Head, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, npt.NDArray[Any], Floats | None]:
-    """Which targets are there and count, and those, as scikit-learn takes them, values in the user's units; weights."""
-    known = ~targets.isnan().any(-1) if head.kind in ("values", "multi-label") else targets >= 0  # (n,)
-    if weights is not None:
-        known &= weights > 0
-    weighed = None if weights is None else weights[known].double().numpy()
-    if head.kind not in ("values", "multi-label"):
-        return known, targets[known].numpy(), weighed
-    truth = targets[known].double().numpy()
+def _known(head: Head, targets: Tensor, weights: Tensor | None) -> tuple[Bools, npt.NDArray[Any], Floats | None]:
+    """Which targets are there and count; all of them, as scikit-learn takes them, values in the user's units; weights.
+
+    For values and multi-label each target of a row is known or not: (n, k), else (n,).
+    """
+    several = head.kind in ("values", "multi-label")
+    known: Bools = (~targets.isnan() if several else targets >= 0).numpy()
+    weighed = None if weights is None else weights.double().numpy()
+    if weighed is not None:
+        known = known & (weighed > 0).reshape(-1, *[1] * (known.ndim - 1))
+    if not several:
+        return known, targets.numpy(), weighed
     if head.kind == "multi-label":
-        return known, truth > 0.5, weighed
-    return known, truth * np.array(head.scales) + np.array(head.means), weighed
+        return known, (targets > 0.5).numpy(), weighed
+    return known, targets.double().numpy() * np.array(head.scales) + np.array(head.means), weighed
+
+
+def _at(weights: Floats | None, rows: Bools) -> Floats | None:
+    return None if weights is None else weights[rows]
 
 
 def _classes(answers: npt.NDArray[Any], confidence: Tensor, truth: npt.NDArray[Any], weights: Floats | None) -> Scores:
@@ -118,32 +127,65 @@ def _classes(answers: npt.NDArray[Any], confidence: Tensor, truth: npt.NDArray[A
     }
 
 
-def _multi_label(answers: npt.NDArray[Any], truth: npt.NDArray[Any], weights: Floats | None) -> Scores:
-    from sklearn.metrics import accuracy_score, f1_score
+class _Found(NamedTuple):
+    """How often, in sample weights, each of several labels was answered, was true, and was both; each (C,)."""
 
-    micro = float(f1_score(truth, answers, average="micro", sample_weight=weights, zero_division=0))
+    both: Floats
+    said: Floats
+    true: Floats
+
+    @classmethod
+    def of(cls, answers: Bools, truth: Bools, known: Bools, weights: Floats | None) -> _Found:
+        """From (n, C) each."""
+
+        def summed(cells: Bools) -> Floats:
+            each = cells.sum(0) if weights is None else [weights[column].sum() for column in cells.T]
+            return np.array(each, dtype=np.float64)
+
+        return cls(summed(answers & truth & known), summed(answers & known), summed(truth & known))
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    """0 where there is nothing to share."""
+    found: Floats = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    return found
+
+
+def _multi_label(answers: Bools, truth: Bools, known: Bools, weights: Floats | None) -> Scores:
+    """Every known label of every row; a row is right if all that is known of it is."""
+    found = _Found.of(answers, truth, known, weights)
+    micro = float(_share(2 * found.both.sum(), found.said.sum() + found.true.sum()))
+    asked, rows = np.any(known, axis=0), np.any(known, axis=1)  # (C,), (n,)
+    right = ((answers == truth) | ~known).all(1)[rows]
     return {
         "score": micro,
         "micro_f1": micro,
-        "macro_f1": float(f1_score(truth, answers, average="macro", sample_weight=weights, zero_division=0)),
-        "exact_match": float(accuracy_score(truth, answers, sample_weight=weights)),
+        "macro_f1": float(_share(2 * found.both, found.said + found.true)[asked].mean()),
+        "exact_match": float(np.average(right, weights=_at(weights, rows))),
     }
 
 
-def _values(answers: Floats, truth: Floats, weights: Floats | None) -> Scores:
+def _values(answers: Floats, truth: Floats, known: Bools, weights: Floats | None) -> Scores:
+    """Of each value over the rows that have it, then the mean."""
+    columns = [
+        _value(answers[rows, place], truth[rows, place], _at(weights, rows))
+        for place, rows in enumerate(known.T)
+        if rows.any()
+    ]
+    r2, mse, mae = (float(np.mean(scores)) for scores in zip(*columns, strict=True))
+    return {"score": r2, "r2": r2, "mse": mse, "mae": mae}
+
+
+def _value(answers: Floats, truth: Floats, weights: Floats | None) -> tuple[float, float, float]:
+    """R², mean squared and mean absolute error of n values."""
     from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
     if not np.isfinite(answers).all():  # of a model that has diverged
-        return dict.fromkeys(("score", "r2", "mse", "mae"), math.nan)
+        return math.nan, math.nan, math.nan
     squared = float(mean_squared_error(truth, answers, sample_weight=weights))
     # One row has no variance to explain; R² is then 1 or 0, as for a constant column.
     r2 = float(r2_score(truth, answers, sample_weight=weights)) if len(truth) > 1 else float(squared == 0)
-    return {
-        "score": r2,
-        "r2": r2,
-        "mse": squared,
-        "mae": float(mean_absolute_error(truth, answers, sample_weight=weights)),
-    }
+    return r2, squared, float(mean_absolute_error(truth, answers, sample_weight=weights))
 
 
 def joined(heads: Sequence[Head], scores: Sequence[Scores]) -> Scores:
@@ -168,11 +210,20 @@ def report(head: Head, answered: Answered, targets: Tensor, weights: Tensor | No
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     known, truth, weighed = _known(head, targets, weights)
-    if head.kind == "values" or not bool(known.any()):
+    if head.kind == "values" or not known.any():
         return Report(head, [], None)
-    answers = answered.answers[known].numpy()
-    labels = list(range(len(head.classes)))
-    columns = precision_recall_fscore_support(truth, answers, labels=labels, sample_weight=weighed, zero_division=0)
-    lines = [ClassLine(*line) for line in zip(head.classes, *(column.tolist() for column in columns), strict=True)]
-    small = head.kind != "multi-label" and len(labels) <= MOST_CLASSES
-    return Report(head, lines, confusion_matrix(truth, answers, labels=labels) if small else None)
+    answers = answered.answers.numpy()
+    if head.kind == "multi-label":
+        found = _Found.of(answers, truth, known, weighed)
+        f1 = _share(2 * found.both, found.said + found.true)
+        columns = (_share(found.both, found.said), _share(found.both, found.true), f1, found.true)
+        return Report(head, _lines(head, columns), None)
+    answers, truth, labels = answers[known], truth[known], list(range(len(head.classes)))
+    of_classes = {"labels": labels, "sample_weight": _at(weighed, known), "zero_division": 0}
+    columns = precision_recall_fscore_support(truth, answers, **of_classes)
+    confusion = confusion_matrix(truth, answers, labels=labels) if len(labels) <= MOST_CLASSES else None
+    return Report(head, _lines(head, columns), confusion)
+
+
+def _lines(head: Head, columns: Iterable[Floats]) -> list[ClassLine]:
+    return [ClassLine(*line) for line in zip(head.classes, *(column.tolist() for column in columns), strict=True)]

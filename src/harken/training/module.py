@@ -28,7 +28,7 @@ class TrainingModule(pl.LightningModule):
         options: how to train.
         batches: all training rows; each process trains on its share of the batches.
         validation_batches: rows that choose the best epoch; None: none do.
-        data: fingerprint of the rows, which a resumed run must share.
+        data: fingerprint of the rows and their vocabulary, which a resumed run must share.
     """
 
     def __init__(
@@ -124,7 +124,8 @@ class TrainingModule(pl.LightningModule):
         """
         if checkpoint["harken_data"] != self.data:
             raise DataError(
-                "the rows are not those that the run began with: resume with the same data and --validation"
+                "the rows are not those that the run began with, or their vocabulary is another: resume with the same "
+                "data, --validation and --init-from"
             )
         done, steps = checkpoint["harken_place"]
         now = len(self.train_dataloader())

@@ -13,11 +13,13 @@ from harken.config import ExamplesConfig
 from harken.data.answers import as_labels, match_rows
 from harken.data.inputs import Inputs, as_inputs
 from harken.data.labels import Labels
+from harken.data.ragged import Ragged
 from harken.data.splits import Indices, split_by_hash
 from harken.errors import DataError, ShapeError, UsageError
 
 TENTH, SMALLEST = 0.1, 40  # what is held out when nobody says, if it is that many rows: fewer would choose by luck
 FEW = 60  # characters of a row that is shown
+FEWER = 3  # rows of numbers that are shown: of these there is only the size to see
 
 
 class Labelled(NamedTuple):
@@ -140,10 +142,10 @@ def _classes_of(answer: Any) -> Sequence[Any]:
 
 
 def in_few_words(inputs: Inputs, most: int) -> list[str]:
-    """The first rows, each on a short line: the beginning of a text, the size of a series."""
+    """The first rows, each on a short line: the beginning of a text; of rows of numbers their size, and only three."""
     rows: Any = inputs.rows
     lines = []
-    for row in range(min(most, len(inputs))):
+    for row in range(min(most, len(inputs), FEWER if isinstance(rows, Ragged) else most)):
         content = rows[row]
         if isinstance(content, Tensor):
             size = f"{len(content)} steps" + (f" × {content.shape[1]}" if content.dim() == 2 else "")

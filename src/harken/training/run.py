@@ -56,7 +56,8 @@ def train(
             caller's: training_rows, and of the epoch that is kept its number (epoch) and its scores (validation).
         batches: training rows, as many batches in an epoch as `epoch_steps` asks for.
         validation_batches: rows that choose the best epoch; None: there are none, and the last epoch is kept.
-        fingerprint: the same for the same rows in the same order, which a resumed run must share.
+        fingerprint: the same for the same rows in the same order under the same vocabulary, which a resumed run must
+            share.
         out: the run folder; None keeps everything in memory.
         resume: continue from ``out/resume.ckpt`` as if never interrupted.
         overwrite: replace the run in ``out``.

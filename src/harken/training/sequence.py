@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,12 @@ import torch
 from torch import Tensor
 
 from harken.bundle import Bundle
-from harken.config import SequenceRun
+from harken.config import InputKind, SequenceRun
 from harken.data.batching import SequenceLoader
 from harken.data.encoding import Encoder, channel_statistics
 from harken.data.labels import Head, Labels, encode, fit_heads
 from harken.data.ragged import Ragged
-from harken.data.word_vectors import read_word_vectors
+from harken.data.word_vectors import read_word_vectors, vector_size
 from harken.errors import ConfigError, DataError
 from harken.models.frontends import Frontend, SentenceFrontend, SeriesFrontend, TokenFrontend, WordFrontend
 from harken.models.sequence import SequenceModel
@@ -56,7 +58,7 @@ def train_sequence(
     if validation is not None:
         validation.check("validation", "give some, or --validation 0 to go without")
     start = None if config.training.init_from is None else open_start(config.training.init_from, training.inputs)
-    config = (config if start is None else options_of(start, config)).settled(training.inputs.kind)
+    config = _settled(config, start, training.inputs.kind)
     check_folder(out, config, resume=resume, overwrite=overwrite)
     options = config.training
     heads = fit_heads(training.labels, config.task, config.model.binary)
@@ -97,12 +99,28 @@ def train_sequence(
         lambda weights, found: Bundle(config, encoder.tokenizers, weights, facts | found),
         batches,
         None if validation is None else _loader(config, encoder, heads, validation, shuffle=False),
-        fingerprint="-".join(rows.fingerprint() for rows in (training, validation) if rows is not None),
+        fingerprint="-".join([*(rows.fingerprint() for rows in (training, validation) if rows), _fingerprint(encoder)]),
         out=out,
         resume=resume,
         overwrite=overwrite,
         show=show,
     )
+
+
+def _settled(config: SequenceRun, start: SequencePredictor | None, kind: InputKind) -> SequenceRun:
+    """The run with every option: from the run to start from, the file of word vectors, the recipe of the kind.
+
+    Raises:
+        ConfigError: options that do not go together, or one that somebody has set and that changes nothing.
+        DataError: no size of word vectors can be read.
+    """
+    chosen = config.changed()
+    if start is not None:
+        config = options_of(start, config)
+    config.settled(kind).check_used(chosen)
+    if config.features.word_vectors is not None and config.model.embedding_size is None:
+        config = config.override(embedding_size=vector_size(config.features.word_vectors))
+    return config.settled(kind)
 
 
 def class_weights(heads: Sequence[Head], targets: Mapping[str, Tensor | Ragged]) -> dict[str, Tensor]:
@@ -120,9 +138,8 @@ def class_weights(heads: Sequence[Head], targets: Mapping[str, Tensor | Ragged])
         target = targets[head.name]
         values = target.values if isinstance(target, Ragged) else target
         if head.kind == "multi-label":
-            known = values[~values.isnan().any(1)]  # (n, C)
-            there = known.sum(0)
-            absent = len(known) - there
+            there = values.nansum(0)  # (C,)
+            absent = (~values.isnan()).sum(0) - there
             found[head.name] = torch.where((there > 0) & (absent > 0), absent / there, 1.0).float()
         elif head.kind != "values":
             counts = torch.bincount(values[values >= 0], minlength=len(head.classes))
@@ -164,6 +181,7 @@ def _loader(
         seed=options.seed,
         steps=epoch_steps(options) if shuffle else None,
         batch_steps=options.batch_steps,
+        attention_heads=config.attention_heads,
     )
 
 
@@ -192,12 +210,10 @@ def _word_vectors(config: SequenceRun, encoder: Encoder, show: Callable[[str], N
     path, size = config.features.word_vectors, config.model.embedding_size
     if path is None:
         return None
-    if "input" not in encoder.tokenizers:
-        raise ConfigError(f"word_vectors ({path}) needs text, sentences or words, and these rows are {encoder.kind}")
     vectors, found = read_word_vectors(path, encoder.tokenizers["input"])
     if vectors.shape[1] != size:
         raise ConfigError(
-            f"embedding_size ({size}) must be {vectors.shape[1]}, the length of the vectors in {path}: say so"
+            f"embedding_size ({size}) must be {vectors.shape[1]}, the length of the vectors in {path}: leave it out"
         )
     if show is not None and is_first_process():
         total = len(vectors) - 2  # padding and unknown are no words
@@ -215,3 +231,11 @@ def _tokens(frontend: Frontend) -> TokenFrontend:
         case _:
             assert isinstance(frontend, TokenFrontend)
             return frontend
+
+
+def _fingerprint(encoder: Encoder) -> str:
+    """The same for the same vocabulary, and for no other; weights learned under one mean nothing under another."""
+    digest = hashlib.blake2b(json.dumps(encoder.facts()).encode(), digest_size=16)
+    for name, tokenizer in sorted(encoder.tokenizers.items()):
+        digest.update(name.encode() + tokenizer.to_json())
+    return digest.hexdigest()

@@ -44,7 +44,7 @@ def options_of(start: SequencePredictor, config: SequenceRun) -> SequenceRun:
     before, changed = start.config, config.changed()
     filled: dict[str, Any] = {}
     for name, section in config.option_names().items():
-        if section not in ("features", "model"):
+        if section not in ("features", "model") or not config.has_use(name):
             continue
         old = getattr(getattr(before, section), name)
         if name in _VECTORS:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 SMALL = (
-    *("--hidden-size", "4", "--embedding-size", "4", "--epochs", "1", "--min-steps", "0"),
+    *("--hidden-size", "4", "--epochs", "1", "--min-steps", "0"),
     *("--show-examples", "2"),
 )
 """Options that train on any of the sets in a moment."""
