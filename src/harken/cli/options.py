@@ -61,6 +61,7 @@ _TASK = (
 _TITLES = {"seq2seq": " of seq2seq", OTHERS: " of classify, regress and tag"}  # behind the name of a section
 
 
+@functools.cache  # every option of every verb asks, before anything is done
 def fields() -> dict[str, Fields]:
     """Every option by its name, the task first, then section by section, over the runs of all tasks."""
     runs = {"seq2seq" if task == "seq2seq" else OTHERS: run for task, run in TASKS.items()}

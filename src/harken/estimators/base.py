@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from harken.bundle import Bundle
 from harken.config import RunConfig
 from harken.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harken.explain.summary import Summary
 
 
 class Predicts(Protocol):
@@ -18,6 +21,10 @@ class Predicts(Protocol):
     @property
     def bundle(self) -> Bundle:
         """What it was made from."""
+
+    @property
+    def model(self) -> Any:
+        """The network, in eval mode."""
 
 
 P = TypeVar("P", bound=Predicts)
@@ -100,6 +107,12 @@ class Estimator(ABC, Generic[P]):
                 f"this {type(self).__name__} is not fitted: call fit first, or harken.load(path) for a saved one"
             )
         return self._predictor
+
+    def summary(self) -> Summary:
+        """Layers, shapes, parameters, and what the output layer sees."""
+        from harken.explain.summary import summarise
+
+        return summarise(self.predictor.model, self.predictor.bundle.config)
 
     def _seed(self, seed: int | None) -> int:
         return self.config.training.seed if seed is None else seed

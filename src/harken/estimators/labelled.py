@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from harken.data.examples import Examples
     from harken.explain.faithfulness import Faithfulness
     from harken.explain.reading import By, Reading
-    from harken.explain.summary import Summary
     from harken.training.callbacks import Epoch
     from harken.training.metrics import Report
 
@@ -208,12 +207,6 @@ class SequenceEstimator(Estimator[SequencePredictor]):
         from harken.explain.faithfulness import believe
 
         return believe(self.predictor, self._inputs(X), seed=seed)
-
-    def summary(self) -> Summary:
-        """Layers, shapes, parameters, and what the output layer sees."""
-        from harken.explain.summary import summarise
-
-        return summarise(self.model, self.predictor.config)
 
     @property
     def model(self) -> SequenceModel:

@@ -21,7 +21,6 @@ from harken.predictor.seq2seq import Predictor
 if TYPE_CHECKING:
     from harken.data.sources import Pairs
     from harken.explain.alignment import Attention
-    from harken.explain.summary import Summary
     from harken.training.callbacks import Epoch
 
 
@@ -176,12 +175,6 @@ class Seq2Seq(Estimator[Predictor]):
 
         predictor, reading, decoding = self.predictor, self._reading(), self.config.decoding
         return attention_of(predictor, sources, reading=reading, decoding=decoding, seed=self._seed(None))
-
-    def summary(self) -> Summary:
-        """Layers, shapes, parameters, and what the output layer sees."""
-        from harken.explain.summary import summarise
-
-        return summarise(self.model, self.predictor.config)
 
     @property
     def model(self) -> Seq2SeqModel:
