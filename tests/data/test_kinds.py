@@ -192,6 +192,10 @@ def test_the_task_is_told_from_options_and_files(tmp_path):
         chosen(series, input="text")
     with pytest.raises(DataError, match="holds words, and input=series cannot be read"):
         chosen(conll, input="series")
+    with pytest.raises(DataError, match=r"holds series, and text \('review'\) names nothing in it: leave it out"):
+        chosen(series, text="review")
+    with pytest.raises(DataError, match=r"holds words, and series \(\('x',\)\) names nothing in it"):
+        chosen(conll, series="x")
 
 
 def test_columns_of_formats_that_have_none_are_not_filled_in(tmp_path):

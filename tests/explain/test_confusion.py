@@ -24,6 +24,8 @@ def test_cells() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "2", "c"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer", "truth")
     assert axes.get_title(loc="left") == "1,011 rows, 0.8% right"
+    tags = confusion_figure(counts, ["a", 2, "c"], counted="steps").axes[0]
+    assert tags.get_title(loc="left") == "1,011 steps, 0.8% right"
     bottom, top = axes.get_ylim()
     assert bottom > top  # the first class is above
 

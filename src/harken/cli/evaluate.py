@@ -110,15 +110,18 @@ def _print(report: Report) -> None:
     if not report.lines:
         return
     lines = [(str(line.label), *_shares(line[1:4]), f"{line.support:,.6g}") for line in report.lines]
-    counted = "steps" if report.head.kind == "tags" else "rows"
     means = ("mean over classes", *_shares(_means(report)), "")
-    print_table(("class", "precision", "recall", "F1", counted), [*lines[:MOST_LINES], means])
+    print_table(("class", "precision", "recall", "F1", _counted(report)), [*lines[:MOST_LINES], means])
     if len(lines) > MOST_LINES:
         print(f"… and {len(lines) - MOST_LINES:,} classes more: --json has them all")
     if report.confusion is not None and len(lines) <= MOST_CROSSED:
         names = [str(label) for label in report.head.classes]
         rows = [(name, *map(str, row)) for name, row in zip(names, report.confusion.tolist(), strict=True)]
         print_table(("is ↓   answered →", *names), rows)
+
+
+def _counted(report: Report) -> str:
+    return "steps" if report.head.kind == "tags" else "rows"
 
 
 def _shares(values: Sequence[float]) -> list[str]:
@@ -145,7 +148,8 @@ def _draw(reports: list[Report], path: Path) -> None:
     for report in drawn:
         name = re.sub(r"[^\w.-]", "_", report.head.name)
         file = path if len(drawn) == 1 else path.with_stem(f"{path.stem}-{name}")
-        draw_confusion(torch.from_numpy(report.confusion), [str(label) for label in report.head.classes], file)
+        classes = [str(label) for label in report.head.classes]
+        draw_confusion(torch.from_numpy(report.confusion), classes, file, counted=_counted(report))
         say(f"wrote {file}")
 
 

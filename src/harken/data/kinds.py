@@ -73,6 +73,13 @@ def _fixed(table: Table, config: ExamplesConfig) -> Choice:
     families = ({"series", "vectors", "ids"}, {"text", "sentences"}, {"words", "sentences"})
     if not any({kind, table.fixed} <= family for family in families):
         raise DataError(f"{table.name} holds {table.fixed}, and input={kind} cannot be read from it")
+    lacking = ("series", "vectors") if table.task == "tag" else ("text", "words")
+    for option in lacking:
+        if getattr(config, option):
+            raise DataError(
+                f"{table.name} holds {table.fixed}, and {option} ({getattr(config, option)!r}) names nothing in it: "
+                "leave it out"
+            )
     described = [f"input: {kind}"]
     update: dict[str, Any] = {"input": kind}
     if table.task == "tag":

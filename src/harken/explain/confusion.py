@@ -22,17 +22,19 @@ _LONGEST = 24  # characters of a class's name
 _MARGIN = 0.9  # inches below and left, for the axes' names
 
 
-def draw_confusion(matrix: Tensor, classes: Sequence[object], path: str | os.PathLike[str]) -> None:
+def draw_confusion(
+    matrix: Tensor, classes: Sequence[object], path: str | os.PathLike[str], *, counted: str = "rows"
+) -> None:
     """Write `confusion_figure` as a PNG.
 
     Raises:
         ShapeError: a matrix that does not fit the classes.
         DataError: the file cannot be written.
     """
-    save_figure(confusion_figure(matrix, classes), Path(path))
+    save_figure(confusion_figure(matrix, classes, counted=counted), Path(path))
 
 
-def confusion_figure(matrix: Tensor, classes: Sequence[object]) -> Figure:
+def confusion_figure(matrix: Tensor, classes: Sequence[object], *, counted: str = "rows") -> Figure:
     """The confusion matrix, each row as dark as its shares: a rare class is as plain to see as a frequent one.
 
     Up to 20 classes, each cell says how many rows it has and which share of its class they are; an empty cell says
@@ -41,6 +43,7 @@ def confusion_figure(matrix: Tensor, classes: Sequence[object]) -> Figure:
     Args:
         matrix: (C, C) counts: how many rows of class i (first axis) were answered with class j.
         classes: C names.
+        counted: what the numbers count: of tags, steps.
 
     Raises:
         ShapeError: a matrix that does not fit the classes.
@@ -84,7 +87,7 @@ def confusion_figure(matrix: Tensor, classes: Sequence[object]) -> Figure:
     bar.set_label("share of the true class", fontsize=9)
     right.tick_params(labelsize=8)
     correct = float(counts.diagonal().sum() / counts.sum().clamp(min=1))
-    axes.set_title(f"{int(counts.sum()):,} rows, {_percent(correct, 1)} right", fontsize=11, loc="left")
+    axes.set_title(f"{int(counts.sum()):,} {counted}, {_percent(correct, 1)} right", fontsize=11, loc="left")
     return figure
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harken.errors import ConfigError, MissingExtraError
 from harken.training.callbacks import Begin, Examples, Interrupted, Resume, Stop
+from harken.training.progress import Bar
 from harken.training.run_folder import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def run_loop(
     options = module.options
     stop = Stop()
     callbacks: list[pl.Callback] = [Begin(begin), history, *([] if examples is None else [examples]), stop]
+    if bar := examples is not None and os.isatty(2):
+        callbacks.append(Bar())
     if out is not None:
         callbacks.append(Resume(out / CHECKPOINT, options.checkpoint_minutes, kept))
     try:
@@ -62,7 +65,7 @@ def run_loop(
             default_root_dir=out,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=examples is not None and os.isatty(2),
+            enable_progress_bar=bar,
             num_sanity_val_steps=0,
             limit_val_batches=0 if module.validation_batches is None else None,
         )
