@@ -80,8 +80,8 @@ def test_what_does_not_go_together_is_refused_in_one_sentence(options: dict[str,
 
 
 def test_heads_that_do_not_divide_the_recipes_size_are_refused_when_it_is_known() -> None:
-    run = SequenceRun().override(pooling="self-attention", num_heads=3)
-    with pytest.raises(ConfigError, match=r"num_heads \(3\) must divide"):
+    run = SequenceRun().override(pooling="self-attention", num_heads=5)
+    with pytest.raises(ConfigError, match=r"num_heads \(5\) must divide"):
         run.settled("text")
 
 
@@ -134,7 +134,7 @@ def refusal(kind: InputKind, **options: Any) -> str:
         ),
         ("text", {"pooling": "mean", "num_heads": 2}, "num_heads (2) does nothing with pooling=mean"),
         ("text", {"tokens": "byte", "vocabulary_size": 9}, "vocabulary_size (9) does nothing with tokens=byte"),
-        ("ids", {"lowercase": False}, "it is for text, sentences and words"),
+        ("ids", {"lowercase": True}, "it is for text, sentences and words"),
         ("ids", {"word_vectors": "v.txt"}, "word_vectors ('v.txt') does nothing for input=ids"),
         ("series", {"embedding_size": 8}, "it is for text, ids, sentences and words, so leave it out"),
         ("vectors", {"word_dropout": 0.5}, "word_dropout (0.5) does nothing for input=vectors"),

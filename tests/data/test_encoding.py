@@ -39,7 +39,7 @@ def lists(rows: Ragged) -> list:
 
 
 def test_texts():
-    encoder = fit(rows(TEXTS))
+    encoder = fit(rows(TEXTS), lowercase=True)
     tokenizer = encoder.tokenizers["input"]
     assert (tokenizer.kind, tokenizer.lowercase) == ("wordpunct", True)
     made = encoder.encode(rows(TEXTS))
@@ -130,7 +130,7 @@ def test_sentences():
     documents = [["A rose.", "", "Is it?"], [], ["is"]]
     encoder = fit(rows(documents))
     made = encoder.encode(rows(documents))
-    assert [encoder.tokenizers["input"].decode(row) for row in made.pieces] == ["a rose .", "", "is it ?", "is"]
+    assert [encoder.tokenizers["input"].decode(row) for row in made.pieces] == ["A rose .", "", "Is it ?", "is"]
     assert lists(made.index) == [[0, 1, 2], [], [3]]
     assert made.lengths.tolist() == [3, 0, 1]
     assert made.steps.tolist() == [6, 0, 1]

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import sys
 import harken
@@ -26,7 +28,12 @@ TrainingModule.training_step = training_step
 sources = [a * n for a in "abcdefgh" for n in range(1, 9)]
 targets = [s.upper() for s in sources]
 options = dict(hidden_size=8, embedding_size=4, batch_size=8, accelerator="cpu", devices=2, schedule="constant")
-model = harken.Seq2Seq(**options, epochs=int(sys.argv[1]), checkpoint_minutes=0.0001)
+if "classify" in sys.argv:
+    targets = [s[0] in "aceg" for s in sources]
+    kind, options = harken.Classifier, options | {"tokens": "character"}
+else:
+    kind = harken.Seq2Seq
+model = kind(**options, epochs=int(sys.argv[1]), checkpoint_minutes=0.0001)
 model.fit(sources, targets, validation=(sources, targets), out="run", resume="resume" in sys.argv)
 print([rows, sum(p.double().sum().item() for p in model.model.parameters())])
 """
@@ -47,16 +54,17 @@ def run(folder: Path, *arguments: str) -> list[tuple[list[int], float]]:
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def test_two_processes_train_one_model_and_resume_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["seq2seq", "classify"])
+def test_two_processes_train_one_model_and_resume_it(tmp_path: Path, task: str) -> None:
     (tmp_path / "train.py").write_text(PROGRAM)
-    (rows, weights), (other_rows, other_weights) = run(tmp_path, "1")
+    (rows, weights), (other_rows, other_weights) = run(tmp_path, "1", task)
     assert sorted(rows + other_rows) == list(range(64))
     assert weights == other_weights
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["validation"]["rows"] == 64
     assert metrics["training_rows"] == 64
 
-    (_, weights), (_, other_weights) = run(tmp_path, "2", "resume")
+    (_, weights), (_, other_weights) = run(tmp_path, "2", "resume", task)
     assert weights == other_weights
     epochs = csv.DictReader((tmp_path / "run/history.csv").read_text().splitlines())
     assert [row["epoch"] for row in epochs] == ["1", "2"]

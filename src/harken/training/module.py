@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harken.errors import ConfigError, DataError
 from harken.training.objective import Objective
+from harken.training.optimizer import LARGE, TableAdamW, clip_gradients, tables
 
 if TYPE_CHECKING:
     from harken.config import TrainingConfig
@@ -45,6 +46,7 @@ class TrainingModule(pl.LightningModule):
         self.batches, self.validation_batches, self.data = batches, validation_batches, data
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._loss_count = torch.zeros((), dtype=torch.float64)
+        self._sparse = False  # whether a gradient is
 
     def train_dataloader(self) -> Loader[Any]:
         """This process's batches."""
@@ -91,14 +93,24 @@ class TrainingModule(pl.LightningModule):
             self.log("valid_loss" if name == "loss" else name, value, prog_bar=shown)
 
     def configure_optimizers(self) -> Any:
-        """Adam with decoupled weight decay, which biases and norms are spared; one learning rate per step."""
+        """Adam with decoupled weight decay, which biases, norms and tables of tokens are spared; one learning rate per
+        step."""
         options = self.options
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [
+        found = tables(self.model)
+        own = {id(table.weight) for table in found}
+        trained = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in trained if p.dim() > 1], "weight_decay": options.weight_decay},
             {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(
+        if found:
+            groups.append({"params": [table.weight for table in found], "table": True})
+        # Where several processes average their gradients, or memory is fast, dense ones are: the result is the same.
+        alone = self.device.type == "cpu" and self.trainer.world_size == 1 and "mixed" not in self.trainer.precision
+        for table in found:
+            table.sparse = alone and table.weight.numel() >= LARGE
+        self._sparse = any(table.sparse for table in found)
+        optimizer = TableAdamW(
             groups,
             lr=options.learning_rate,
             fused="mixed" not in self.trainer.precision,  # Lightning refuses to clip under a fused step then
@@ -108,6 +120,15 @@ class TrainingModule(pl.LightningModule):
         factor = learning_rate_factor(options.schedule, steps, options.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Lightning's way, which knows no sparse gradients, or ours."""
+        if not self._sparse:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            clip_gradients(self.model.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the running mean of the epoch's loss, and where in the epoch it is: a checkpoint may lie inside one."""
