@@ -71,9 +71,7 @@ class SequenceTraining(TrainingConfig):
         "Take at least so many steps: an epoch then passes over a small set several times.", ge=0
     )
     learning_rate: ByKind[float] = by_kind("Adam's step size, at its peak.", gt=0)
-    weight_decay: ByKind[float] = by_kind(
-        "AdamW's decoupled weight decay; biases and token vectors are spared.", ge=0
-    )
+    weight_decay: ByKind[float] = by_kind("AdamW's decoupled weight decay; biases and token vectors are spared.", ge=0)
     monitor: Literal["score", "loss"] = Field(
         "score",
         description="What decides on the best epoch, on validation rows: the loss, or the score, which is accuracy, of "
