@@ -1,4 +1,4 @@
-"""Benchmarks that compare whole models: padding_table, attention_race, classification_speed; nothing is timed here."""
+"""Benchmarks that compare: padding_table, attention_race, classification_speed, local_linear; nothing is timed here."""
 
 from __future__ import annotations
 
@@ -318,3 +318,24 @@ def test_the_packed_loop_is_right_and_learns(rows_of_text, options, capsys):
     assert losses[-1] < losses[0]
     rows_of_text.report(options, rows, [9.0, 2.0, 1.0, 2.0], losses=losses)
     assert json.loads(capsys.readouterr().out)["rate"] == 3.5
+
+
+def test_all_ways_of_a_local_layer_compute_and_learn_the_same():
+    from benchmarks.local_linear_once import WAYS
+
+    from harken import LocalLinear
+
+    layer, x = LocalLinear(10, 3, 4, stride=2), torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for make in WAYS.values():
+        model = make(layer)
+        given = x.clone().requires_grad_()
+        y = model(given).flatten(1)
+        torch.testing.assert_close(y, layer(x).flatten(1))
+        y.square().sum().backward()
+        gradients.append(given.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+    torch.testing.assert_close(gradients[0], gradients[2])
+    dense = WAYS["dense"](layer)
+    dense(x).square().sum().backward()
+    assert not dense.dense.weight.grad[dense.kept == 0].any(), "zeros stay zeros"

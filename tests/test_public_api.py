@@ -19,6 +19,7 @@ NAMES = [
     "GRUState",
     "GeneralAttention",
     "LSTMState",
+    "LocalLinear",
     "MaskedConv1d",
     "MultiHeadAttention",
     "Pairs",

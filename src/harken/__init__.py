@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MultiHeadAttention,
     )
     from harken.layers.convolution import MaskedConv1d
+    from harken.layers.local import LocalLinear
     from harken.layers.pooling import Pooled, build_pooling
     from harken.layers.recurrent import Recurrent, RecurrentOutput
     from harken.layers.state import GRUState, LSTMState
@@ -44,6 +45,7 @@ _ROOMS = {
     "Examples": "harken.data.examples",
     "Ragged": "harken.data.ragged",
     "MaskedConv1d": "harken.layers.convolution",
+    "LocalLinear": "harken.layers.local",
     "Recurrent": "harken.layers.recurrent",
     "RecurrentOutput": "harken.layers.recurrent",
     "LSTMState": "harken.layers.state",
@@ -79,6 +81,7 @@ __all__ = [
     "GRUState",
     "GeneralAttention",
     "LSTMState",
+    "LocalLinear",
     "MaskedConv1d",
     "MultiHeadAttention",
     "Pairs",

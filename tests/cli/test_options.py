@@ -42,6 +42,8 @@ NUMBERS = {
     "embedding_dropout": "0.25",
     "word_dropout": "0.2",
     "rare_word_dropout": "0.3",
+    "local": "4",
+    "local_size": "2",
     "convolution": "0",
     "kernel_size": "3",
     "mlp_size": "10",

@@ -126,6 +126,8 @@ def refusal(kind: InputKind, **options: Any) -> str:
             "characters (True) does nothing for input=text: it is for words, so leave it out",
         ),
         ("text", {"standardize": "all"}, "it is for series and vectors"),
+        ("text", {"local": 2}, "local (2) does nothing for input=text: it is for series and vectors"),
+        ("series", {"local_size": 4}, "local_size (4) does nothing with local=0: leave it out, or change local"),
         ("text", {"missing": "mean"}, "missing ('mean') does nothing for input=text"),
         (
             "text",

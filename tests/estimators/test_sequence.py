@@ -41,6 +41,7 @@ INPUTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ids": ([CHANCE.integers(0, 9, length).tolist() for length in LENGTHS], {}),
     "series of one channel": ([numbers(length) for length in LENGTHS], {}),
     "series of two channels": ([numbers(length, 2) for length in LENGTHS], {"convolution": 3}),
+    "series with a local layer": ([numbers(length, 4) for length in LENGTHS], {"local": 2, "local_size": 2}),
     "lists of numbers": ([numbers(length).tolist() for length in LENGTHS], {"cell": "gru"}),
     "array of two dimensions": (numbers(ROWS, 3), {}),
     "array of three dimensions": (numbers(ROWS, 3, 2), {}),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harken.data.batching import ModelInputs, Pieces
 from harken.errors import ShapeError, UsageError
+from harken.layers.local import LocalLinear
 from harken.layers.masks import mask_from_lengths
 from harken.layers.pooling import build_pooling, final_vector
 from harken.layers.recurrent import Recurrent
@@ -80,6 +81,19 @@ def test_tokens_and_series_keep_the_contract(dtype: torch.dtype) -> None:
     series = SeriesFrontend(2)
     series.standardize(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 0.5]))
     check_padding(Tokens(series), random(4, 6, 2), LENGTHS, dtype=dtype).raise_if_failed()
+
+
+def test_a_local_layer_sees_each_step_alone_and_leaves_padding_0() -> None:
+    local = LocalLinear(4, 3, 2).double()
+    frontend = SeriesFrontend(4, local).double()
+    frontend.standardize(random(4), random(4).abs() + 0.1)
+    x = random(4, 5, 4)
+    steps = frontend(ModelInputs(x, LENGTHS, None)).x
+    assert steps.shape == (4, 5, frontend.output_size) == (4, 5, 6)
+    alone = torch.relu(local((x[0, 2] - frontend.mean) / frontend.scale)).flatten()
+    torch.testing.assert_close(steps[0, 2], alone)
+    assert not steps[~MASK].any()
+    check_padding(Tokens(frontend), x, LENGTHS).raise_if_failed()
 
 
 def test_a_token_is_its_vector_and_padding_is_0() -> None:
@@ -267,6 +281,7 @@ def test_sentences_drop_in_training_only() -> None:
         (lambda: TokenFrontend(0, E), "vocabulary (0) must be at least 1"),
         (lambda: TokenFrontend(V, 0), "embedding size (0) must be at least 1"),
         (lambda: SeriesFrontend(0), "width (0) must be at least 1"),
+        (lambda: SeriesFrontend(3, LocalLinear(4, 1, 2)), "in_features (4) of the local layer must be 3, the channels"),
         (lambda: WordFrontend(TokenFrontend(V, E), TokenFrontend(V, E)), "characters and recurrent"),
     ],
 )

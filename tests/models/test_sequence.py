@@ -147,6 +147,18 @@ def test_the_contract_of_other_shapes(options: dict[str, Any], heads: tuple[Head
         check(build(kind, heads, **options)).raise_if_failed()
 
 
+@rows_or_steps
+def test_the_contract_with_a_local_layer(heads: tuple[Head, ...]) -> None:
+    model = build("series", heads, local=3, local_size=1, convolution=2)
+    assert model.frontend.output_size == 3 * model.frontend.width
+    check(model).raise_if_failed()
+
+
+def test_a_local_layer_that_would_leave_values_unseen_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"local_size \(5\) must divide 12, the values of a step"):
+        SequenceModel(config(local=2, local_size=5), "series", ROWS, width=12)
+
+
 @every_kind
 @rows_or_steps
 def test_a_batch_of_one(kind: InputKind, heads: tuple[Head, ...]) -> None:

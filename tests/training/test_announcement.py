@@ -80,6 +80,7 @@ def test_rows_and_recipe() -> None:
         ("text", {"bidirectional": False, "cell": "gru"}, r"for each token → GRU of"),
         ("series", {"convolution": 5}, r"recipe: 5 convolution channels → biLSTM of"),
         ("vectors", {}, r"recipe: biLSTM of"),
+        ("vectors", {"local": 3, "local_size": 4}, r"recipe: 3 local outputs for every 4 values → biLSTM of"),
         (
             "sentences",
             {},

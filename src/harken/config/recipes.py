@@ -85,6 +85,8 @@ KINDS: dict[str, tuple[InputKind, ...]] = {
     "rare_word_dropout": _LOOKED_UP,
     "character_size": ("words",),
     "character_hidden": ("words",),
+    "local": _MEASURED,
+    "local_size": _MEASURED,
 }
 """Option → the kinds of input that it does something for; an option that is not here does for all."""
 
@@ -102,6 +104,7 @@ WITHOUT: dict[str, tuple[str, tuple[Any, ...]]] = {
     "character_size": ("characters", (False,)),
     "character_hidden": ("characters", (False,)),
     "kernel_size": ("convolution", (0,)),
+    "local_size": ("local", (0,)),
     "num_heads": ("pooling", ("last", "sum", "mean", "max", "query")),
 }
 """Option → another one, and its values under which the first does nothing."""

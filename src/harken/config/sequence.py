@@ -127,6 +127,12 @@ class SequenceModelConfig(Section):
     rare_word_dropout: ByKind[float] = by_kind(
         "A token that training rows hold n times is read as unknown with probability this / (this + n).", ge=0
     )
+    local: int = Field(
+        0,
+        ge=0,
+        description="Outputs of each place of a first, locally connected layer over a step's values; 0: none.",
+    )
+    local_size: int = Field(8, ge=1, description="Values that a place of that layer sees; places lie side by side.")
     convolution: ByKind[int] = by_kind(
         "Channels of a convolution over time before the recurrent layers; 0: none.", ge=0
     )

@@ -141,7 +141,7 @@ def _summarise_sequence(model: SequenceModel) -> Summary:
         pieces = Pieces(lower, ids(rows * steps) + sample["L"], index)
         given = {"ids of sentences": lower} if model.kind == "sentences" else given | {"ids of characters": lower}
     elif isinstance(frontend, SeriesFrontend):
-        values = torch.zeros(rows, steps, frontend.output_size, device=device)
+        values = torch.zeros(rows, steps, frontend.width, device=device)
         given = {"values": values}
     inputs = ModelInputs(values, lengths, pieces)
 

@@ -14,6 +14,7 @@ from harken.layers.attention import (
     masked_softmax,
 )
 from harken.layers.convolution import MaskedConv1d, masked_conv1d
+from harken.layers.local import LocalLinear, local_linear
 from harken.layers.masks import mask_from_lengths, reverse_rows
 from harken.layers.pooling import (
     AttentionPooling,
@@ -44,6 +45,7 @@ __all__ = [
     "GeneralAttention",
     "LSTMState",
     "LastPooling",
+    "LocalLinear",
     "MaskedConv1d",
     "MultiHeadAttention",
     "Pooled",
@@ -60,6 +62,7 @@ __all__ = [
     "drop_words",
     "dropout",
     "final_vector",
+    "local_linear",
     "locked_dropout",
     "mask_from_lengths",
     "masked_conv1d",

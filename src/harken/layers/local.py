@@ -52,8 +52,8 @@ class LocalLinear(nn.Module):
     """`local_linear` with its weights: a convolution over the last axis whose places share none.
 
     The locally connected network of LeCun 1989, "Generalization and network design strategies" (Net-3), in one
-    dimension. Between a dense layer, which has N · L · F weights, and a convolution, which has K · F, it has L · K · F: for inputs
-    whose places mean different things, such as the bands of a spectrum or the sensors of an array.
+    dimension. Between a dense layer, which has N · L · F weights, and a convolution, which has K · F, it has L · K · F:
+    for inputs whose places mean different things, such as the bands of a spectrum or the sensors of an array.
 
     Weights and biases are drawn from U(-1/√K, 1/√K), as torch's linear layers draw theirs: K values reach an output.
     Differs from torch's `unfold` and `matmul` in a loop over rows: the weights are not copied for each of them.

@@ -1,8 +1,9 @@
 """From a batch to the steps that recurrent layers read: tokens, numbers, words with characters, sentences.
 
 Each front end has two halves. `embed` turns ids into vectors, or standardises numbers: smooth in its result, which is
-where attributions start. `encode` makes steps of it, and only sentences, which have a level of their own, do anything
-there. Legend: B rows, T steps, F features of a step; N pieces (sentences, or distinct words), L steps of a piece.
+where attributions start. `encode` makes steps of it: of sentences, which have a level of their own, and of numbers with
+a local layer; what the others give are steps already. Legend: B rows, T steps, F features of a step; N pieces
+(sentences, or distinct words), L steps of a piece.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from harken.data.batching import ModelInputs, Pieces
 from harken.errors import ShapeError, UsageError
+from harken.layers.local import LocalLinear
 from harken.layers.masks import mask_from_lengths
 from harken.layers.pooling import Pooling, final_vector
 from harken.layers.recurrent import Recurrent
@@ -139,18 +141,23 @@ class SeriesFrontend(Frontend):
 
     Args:
         width: D, channels.
+        local: what every step's channels pass first, with a ReLU behind it; None: nothing.
 
     Raises:
-        UsageError: no channel.
+        UsageError: no channel, or a layer for another number of them.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
+    def __init__(self, width: int, local: LocalLinear | None = None) -> None:
+        super().__init__(width if local is None else local.output_size)
         if width < 1:
             raise UsageError(f"width ({width}) must be at least 1: a series needs a channel")
+        if local is not None and local.in_features != width:
+            raise UsageError(f"in_features ({local.in_features}) of the local layer must be {width}, the channels")
+        self.width = width
+        self.local = local
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
 
@@ -164,8 +171,7 @@ class SeriesFrontend(Frontend):
         """
         if mean.shape != self.mean.shape or scale.shape != self.scale.shape:
             raise ShapeError(
-                f"mean {tuple(mean.shape)} and scale {tuple(scale.shape)} must be ({self.output_size},), "
-                "one for each channel"
+                f"mean {tuple(mean.shape)} and scale {tuple(scale.shape)} must be ({self.width},), one for each channel"
             )
         if not bool((scale > 0).all()):
             channel = int((~(scale > 0)).nonzero()[0])
@@ -177,13 +183,20 @@ class SeriesFrontend(Frontend):
 
     def embed(self, inputs: ModelInputs) -> Tensor:
         """(B, T, D) → (B, T, D)."""
-        if inputs.values.dim() != 3 or inputs.values.shape[-1] != self.output_size:
+        if inputs.values.dim() != 3 or inputs.values.shape[-1] != self.width:
             raise ShapeError(
-                f"values {tuple(inputs.values.shape)} must be (B, T, {self.output_size}): "
-                f"the model was built for {self.output_size} channels"
+                f"values {tuple(inputs.values.shape)} must be (B, T, {self.width}): "
+                f"the model was built for {self.width} channels"
             )
         x = (inputs.values.to(self.mean.dtype) - self.mean) / self.scale
         return x.masked_fill(~mask_of(inputs).unsqueeze(-1), 0.0)
+
+    def encode(self, x: Tensor, inputs: ModelInputs) -> FrontendOutput:
+        """(B, T, D) → (B, T, F); of the inputs only lengths are read."""
+        if self.local is None:
+            return FrontendOutput(x, None)
+        mask = mask_from_lengths(inputs.lengths.to(x.device), x.shape[1]).unsqueeze(-1)  # (B, T, 1)
+        return FrontendOutput(torch.relu(self.local(x)).flatten(-2) * mask, None)  # a bias would not be 0 on padding
 
 
 class WordFrontend(Frontend):

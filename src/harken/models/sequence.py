@@ -19,6 +19,7 @@ from harken.data.batching import ModelInputs
 from harken.data.labels import Head
 from harken.errors import UsageError
 from harken.layers.convolution import MaskedConv1d
+from harken.layers.local import LocalLinear
 from harken.layers.masks import mask_from_lengths
 from harken.layers.pooling import Pooling, build_pooling, final_vector
 from harken.layers.recurrent import Recurrent
@@ -135,12 +136,20 @@ def _pooling(config: SequenceModelConfig, size: int) -> Pooling:
     return build_pooling(_settled(config.pooling, "pooling"), size, config.num_heads)
 
 
+def _local(config: SequenceModelConfig, width: int) -> LocalLinear:
+    if width % config.local_size:
+        raise UsageError(
+            f"local_size ({config.local_size}) must divide {width}, the values of a step: the last would not be seen"
+        )
+    return LocalLinear(width, config.local, config.local_size)
+
+
 def _frontend(
     config: SequenceModelConfig, kind: InputKind, vocabulary: int, width: int, characters: int, unknown: int
 ) -> Frontend:
     """The front end of a kind of input; sentences are read by layers of the same shape as the document."""
     if kind in ("series", "vectors"):
-        return SeriesFrontend(width)
+        return SeriesFrontend(width, _local(config, width) if config.local else None)
     channels = _settled(config.embedding_dropout, "embedding_dropout")
     tokens = TokenFrontend(
         vocabulary,

@@ -7,6 +7,7 @@ Read in this order, it is a network that attends, from the ground up:
     recurrent.py     one LSTM step, then an LSTM over rows of unequal length
     attention.py     weights, weighted sum, attention, attention over time
     convolution.py   every step mixed with its neighbours
+    local.py         every place of a vector has a window and weights of its own
     pooling.py       all steps of a row → one vector: sum, mean, maximum, attention with a learnt question
     loss.py          softmax and cross-entropy over the real targets
     seq2seq.py       the layers joined: encoder, decoder, attention, output
@@ -35,6 +36,7 @@ from harken.reference.functions import (
     masked_softmax_backward,
     sigmoid,
 )
+from harken.reference.local import LocalLinear
 from harken.reference.loss import TimeSoftmaxWithLoss
 from harken.reference.optimization import Adam, clip_gradients
 from harken.reference.pooling import AttentionPooling, MaxPooling, MeanPooling, SumPooling
@@ -49,6 +51,7 @@ __all__ = [
     "AttentionWeight",
     "LSTMStep",
     "Layer",
+    "LocalLinear",
     "MaxPooling",
     "MeanPooling",
     "SumPooling",

@@ -97,6 +97,8 @@ def _layers(config: SequenceRun) -> str:
     if kind not in ("series", "vectors"):
         beside = " and its characters" if kind == "words" and config.features.characters else ""
         parts.append(f"a vector of {model.embedding_size} for each token{beside}")
+    if model.local:
+        parts.append(f"{model.local} local outputs for every {model.local_size} values")
     if model.convolution:
         parts.append(f"{model.convolution} convolution channels")
     stack = f"{model.num_layers} × " if model.num_layers > 1 else ""
