@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,11 @@ def write_files(folder: Path, fold: int, which: str) -> None:
     weigh.fit(" ".join(chunks) for chunks, held in zip(chunked, held_out, strict=True) if not held)
     reduce = TruncatedSVD(SIZE, random_state=0)
     reduce.fit(weigh.transform([c for chunks, held in zip(chunked, held_out, strict=True) if not held for c in chunks]))
+    ends = np.cumsum([len(chunks) for chunks in chunked])
+    vectors_of = np.split(normalize(reduce.transform(weigh.transform(chain.from_iterable(chunked)))), ends[:-1])
     for name, part in (("train", False), ("test", True)):
         chosen = [i for i, held in enumerate(held_out) if held == part]
-        vectors = [_only(normalize(reduce.transform(weigh.transform(chunked[i]))), which).tolist() for i in chosen]
+        vectors = [_only(vectors_of[i], which).tolist() for i in chosen]
         column = pa.array(vectors, pa.list_(pa.list_(pa.float32())))
         pq.write_table(pa.table({"chunks": column, "label": [rows[i][1] for i in chosen]}), folder / f"{name}.parquet")
 
