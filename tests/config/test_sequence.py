@@ -58,6 +58,8 @@ def test_validation_is_a_file_a_fraction_none_or_left_open(given: Any, read: Any
         ({"text": "review", "words": "1"}, "text ('review') and words ('1') both say what a row is"),
         ({"time": "t"}, "time ('t') sorts the rows of a series: id must name"),
         ({"freeze_vectors": True}, "freeze_vectors needs word_vectors"),
+        ({"text": "a", "label": ("b", "a")}, "label and text are both 'a': a column cannot be learned from itself"),
+        ({"series": ("x", "y"), "label": "y"}, "label and series are both 'y'"),
         ({"kernel_size": 4}, "kernel_size (4) must be odd, so that a step stands in the middle: 3 or 5"),
         (
             {"pooling": "self-attention", "hidden_size": 10, "bidirectional": True, "num_heads": 3},

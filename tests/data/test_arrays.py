@@ -39,7 +39,9 @@ def test_series_of_unequal_lengths(channels, tmp_path):
     rows = [row[:length] for row, length in zip(X, lengths, strict=True)]
     padded = read(tmp_path, X=X, lengths=lengths)
     flat = read(tmp_path, values=np.concatenate(rows), offsets=np.array([0, 4, 4, 6]), y=[1, 2, 3])
-    for table in (padded, flat):
+    wide = {"series": ("x", "y")}  # the columns of another file, which a model was trained on
+    other = read(tmp_path, wide, values=np.concatenate(rows), offsets=np.array([0, 4, 4, 6]))
+    for table in (padded, flat, other):
         for found, row in zip(series(table), rows, strict=True):
             np.testing.assert_array_equal(found, row)
     assert (padded.labels, flat.labels) == ((), ("label",))

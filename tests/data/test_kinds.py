@@ -196,6 +196,8 @@ def test_the_task_is_told_from_options_and_files(tmp_path):
         chosen(series, text="review")
     with pytest.raises(DataError, match=r"holds words, and series \(\('x',\)\) names nothing in it"):
         chosen(conll, series="x")
+    with pytest.raises(DataError, match=r"holds words, and text \('FORM'\) names nothing in it"):
+        chosen(conll, text="FORM")
 
 
 def test_columns_of_formats_that_have_none_are_not_filled_in(tmp_path):

@@ -131,6 +131,7 @@ def test_windows_files(tmp_path):
     ("name", "content", "complaint", "left"),
     [
         ("a.csv", "a,b\n1,2\n\n3\n4,5\n", "line 4: the row has 1 cells, and the header has 2", [0, 2]),
+        ("a.csv", "a;b\n1\n3,0;2\n4", 'the header has 1: say --delimiter ";" if that separates columns', [0, 2]),
         ("a.csv", 'a,b\n"1\n",2\n3,"4"5\n6,7\n', "line 4: not valid CSV", [0, 2]),
         ("a.txt", "1\t2\n3\n\n4\t5", "line 2: the row has 1 cells, and the first row has 2", [0, 2]),
         ("a.jsonl", '{"a": 1}\n{\n{"a": 2}\n', "line 2: not valid JSON", [0, 2]),

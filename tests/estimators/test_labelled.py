@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from harken.estimators.loading import load
 from harken.estimators.sequence import Classifier, Regressor, Tagger
 from harken.testing import check_estimator_padding
 from harken.training import callbacks
+from harken.training.callbacks import Epoch, History
 
 TINY: dict[str, Any] = {
     "hidden_size": 4,
@@ -318,6 +320,29 @@ def test_a_model_that_diverges_is_no_crash() -> None:
     assert not model.history_[-1].valid["score"] > 0
     flagged = Classifier(**options).fit(X, [value > 0 for value in y], validation=0.25)
     assert len(flagged.predict(X)) == 24
+    lines: list[str] = []
+    Regressor(**options).fit(X, y, validation=0, show=lines.append)
+    assert any("warning: the loss of epoch 2 is nan: training has diverged, so lower" in line for line in lines), lines
+
+
+def test_an_epoch_whose_loss_is_nan_is_never_the_best() -> None:
+    history = History("score", lambda epoch: None, None)
+    good, lost = (Epoch(1, 0.5, {"loss": loss, "score": score}, 0.1, 1.0, 1.0) for loss, score in
+                  ((9.0, 0.1), (math.nan, 1.0)))  # fmt: skip
+    assert history._rank(good) > history._rank(lost)
+
+
+@pytest.mark.parametrize(
+    ("X", "options"), [(["", " ", ""], {}), ([[], [], []], {"input": "ids"}), ([np.zeros((0, 2))] * 3, {})]
+)
+def test_rows_without_any_step_are_not_learned_from(X: list[Any], options: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="every training row is empty: there is no step to learn from"):
+        Classifier(**TINY | options).fit(X, [0, 1, 0])
+
+
+def test_patience_without_validation_rows_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"patience \(2\) waits for a better epoch on validation rows"):
+        Regressor(**TINY, patience=2).fit(*series(12), validation=0)
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])

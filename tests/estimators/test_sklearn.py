@@ -188,7 +188,7 @@ def test_a_grid_search_over_options() -> None:
     search.fit(rows, labels)
     assert search.best_params_ == {"learning_rate": 0.05, "cell": "gru"}
     assert search.best_score_ > 0.9
-    assert search.predict(["good", "awful"]).tolist() == ["pos", "neg"]
+    assert search.predict(["GOOD", "AWFUL"]).tolist() == ["pos", "neg"]
     with pytest.raises(ConfigError, match="hidden_size"):
         GridSearchCV(Classifier(**TEXTS), {"hiden_size": [4]}, cv=2, error_score="raise").fit(rows, labels)
 

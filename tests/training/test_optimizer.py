@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harken import Classifier
+from harken.errors import ConfigError
 from harken.training import module
 from harken.training.optimizer import TableAdamW, clip_gradients, tables
 
@@ -132,27 +135,103 @@ def test_half_way_saved_and_loaded_is_never_interrupted() -> None:
     assert torch.equal(table, through)
 
 
-# In a whole run
+def test_half_a_type_neither_loses_the_count_nor_makes_nan() -> None:
+    table = nn.Parameter(torch.ones(4, 2, dtype=torch.float16))
+    optimizer = TableAdamW([{"params": [table], "table": True}], lr=0.1)
+    for _ in range(3):
+        table.grad = torch.zeros(4, 2, dtype=torch.float16)
+        table.grad[0] = 1.0
+        optimizer.step()
+    assert torch.equal(table[1:].detach(), torch.ones(3, 2, dtype=torch.float16))
+    again = TableAdamW([{"params": [table], "table": True}], lr=0.1)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert {name: value.dtype for name, value in again.state[table].items()} == dict.fromkeys(
+        ("step", "exp_avg_sq", "current"), torch.float32
+    )
 
-TEXTS = [" ".join(f"w{(row * 7 + place) % 60}" for place in range(row % 9)) for row in range(120)]
+
+def test_groups_are_no_tables_unless_they_say_so() -> None:
+    optimizer, other = TableAdamW([{"params": [start()]}]), start()
+    optimizer.add_param_group({"params": [other]})
+    other.grad = torch.ones_like(other)
+    optimizer.step()
+    assert "exp_avg" in optimizer.state[other]
+
+
+# In a whole run: 300 different words, most of them in few batches
+
+CHANCE = random.Random(0)
+TEXTS = [" ".join(f"w{CHANCE.randrange(300)}" for _ in range(row % 9)) for row in range(120)]
 LABELS = [row % 2 for row in range(120)]
-SMALL: dict[str, Any] = {"embedding_size": 6, "hidden_size": 8, "batch_size": 16, "epochs": 3, "accelerator": "cpu"}
+SMALL: dict[str, Any] = {
+    "embedding_size": 6, "hidden_size": 8, "batch_size": 16, "epochs": 3, "accelerator": "cpu", "learning_rate": 0.05,
+}  # fmt: skip
+READ: dict[str, list[Any]] = {
+    "text": TEXTS,
+    "words": [text.split() for text in TEXTS],
+    "ids": [[int(word[1:]) for word in text.split()] for text in TEXTS],
+}
 
 
-@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.01}, {"clip_norm": 0}, {"input": "words"}, {"input": "ids"}])
-def test_sparse_and_dense_gradients_train_the_same_model(monkeypatch: pytest.MonkeyPatch, options: Any) -> None:
-    rows = {"words": [text.split() for text in TEXTS], "ids": [[len(w) for w in text.split()] for text in TEXTS]}
-    given = rows.get(options.get("input"), TEXTS)
+@pytest.fixture
+def kinds(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each gradient of a table that comes to the optimiser is sparse."""
+    found: list[bool] = []
+    step = TableAdamW._step_table
+
+    def watched(self: TableAdamW, table: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        found.append(grad.is_sparse)
+        step(self, table, grad, group)
+
+    monkeypatch.setattr(TableAdamW, "_step_table", watched)
+    return found
+
+
+@pytest.mark.parametrize("read", READ)
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.01}, {"clip_norm": 0}])
+def test_sparse_and_dense_gradients_train_the_same_model(
+    monkeypatch: pytest.MonkeyPatch, kinds: list[bool], read: str, options: dict[str, Any]
+) -> None:
     found = []
-    for large in (1, 1 << 40):
+    for large, are in ((1, True), (1 << 40, False)):
         monkeypatch.setattr(module, "LARGE", large)
-        found.append(Classifier(**SMALL | options).fit(given, LABELS, validation=0).model.state_dict())
+        model = Classifier(**SMALL | options, input=read, precision="64-true").fit(READ[read], LABELS, validation=0)
+        found.append(model.predictor.bundle.weights)
+        assert set(kinds) == {are}
+        kinds.clear()
     for name, weight in found[0].items():
-        torch.testing.assert_close(weight, found[1][name], rtol=1e-4, atol=1e-5)
+        assert weight.dtype == torch.float64
+        torch.testing.assert_close(weight, found[1][name], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true"])
+def test_a_run_with_sparse_gradients_goes_on_as_if_never_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: list[bool], precision: str
+) -> None:
+    monkeypatch.setattr(module, "LARGE", 1)
+    options = SMALL | {"schedule": "constant", "precision": precision}
+    whole = Classifier(**options).fit(TEXTS, LABELS, validation=0)
+    Classifier(**options | {"epochs": 1}).fit(TEXTS, LABELS, validation=0, out=tmp_path)
+    again = Classifier(**options).fit(TEXTS, LABELS, validation=0, out=tmp_path, resume=True)
+    assert set(kinds) == {True}
+    for name, weight in whole.predictor.bundle.weights.items():
+        assert torch.equal(weight, again.predictor.bundle.weights[name]), name
+    lines: list[str] = []
+    Classifier(**options).fit(TEXTS, LABELS, validation=0, out=tmp_path, resume=True, show=lines.append)
+    assert lines[-1] == "the run was through already: nothing was left to do"
+
+
+def test_a_run_of_an_earlier_harken_is_not_continued(tmp_path: Path) -> None:
+    Classifier(**SMALL | {"epochs": 1}).fit(TEXTS, LABELS, validation=0, out=tmp_path)
+    checkpoint = torch.load(tmp_path / "resume.ckpt", weights_only=True)
+    checkpoint["optimizer_states"][0]["param_groups"].pop()
+    torch.save(checkpoint, tmp_path / "resume.ckpt")
+    with pytest.raises(ConfigError, match="begun by an earlier harken, which learned token vectors in another way"):
+        Classifier(**SMALL).fit(TEXTS, LABELS, validation=0, out=tmp_path, resume=True)
 
 
 def test_tables_are_found_and_frozen_ones_are_not() -> None:
-    model = Classifier(**SMALL | {"epochs": 1, "input": "words"}).fit([t.split() for t in TEXTS], LABELS).model
+    model = Classifier(**SMALL | {"epochs": 1, "input": "words"}).fit(READ["words"], LABELS).model
     assert {id(table) for table in tables(model)} == {
         id(model.frontend.words.embedding), id(model.frontend.characters.embedding)
     }  # fmt: skip

@@ -29,6 +29,7 @@ sources = [a * n for a in "abcdefgh" for n in range(1, 9)]
 targets = [s.upper() for s in sources]
 options = dict(hidden_size=8, embedding_size=4, batch_size=8, accelerator="cpu", devices=2, schedule="constant")
 if "classify" in sys.argv:
+    harken.training.module.LARGE = 1  # alone, it would have sparse gradients
     targets = [s[0] in "aceg" for s in sources]
     kind, options = harken.Classifier, options | {"tokens": "character"}
 else:

@@ -77,6 +77,9 @@ class ExamplesConfig(RowsConfig):
                 f"{named[0]} ({columns[named[0]]!r}) and {named[1]} ({columns[named[1]]!r}) both say what a row is: "
                 "leave one of them out"
             )
+        for name, column in columns.items():
+            if shared := {*self.label}.intersection((column,) if isinstance(column, str) else column or ()):
+                raise ValueError(f"label and {name} are both {min(shared)!r}: a column cannot be learned from itself")
         if self.time is not None and self.id is None:
             raise ValueError(
                 f"time ({self.time!r}) sorts the rows of a series: id must name the column that groups them"

@@ -51,7 +51,7 @@ def read_npz(path: Path, config: ExamplesConfig, require_labels: bool = True) ->
     arrays = _arrays(path, {called for called in inputs | answers if called is not None})
     whole = config.input == "ids"
     chosen = config.series or tuple(column for column in (config.text, config.vectors) if column)
-    if not chosen and {"values", "offsets"} <= arrays.keys():
+    if len(chosen) != 1 and {"values", "offsets"} <= arrays.keys():  # several are columns of another file
         column = _cut(name, arrays["values"], arrays["offsets"], whole)
     else:
         called = _choose(name, arrays, chosen)

@@ -194,7 +194,7 @@ def too_long(size: int, config: ExamplesConfig) -> str:
     if config.truncate is not None or size <= config.max_characters:
         return ""
     limit = f"more than max_characters ({config.max_characters:,})"
-    return f"{size:,} characters, {limit}: read only its start with --truncate, or raise the option"
+    return f"{size:,} characters, {limit}: read only its start (--truncate 1000), or raise the option"
 
 
 def _texts(rows: list[Any], kind: InputKind, config: ExamplesConfig, task: str) -> Inputs:

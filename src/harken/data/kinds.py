@@ -73,7 +73,7 @@ def _fixed(table: Table, config: ExamplesConfig) -> Choice:
     families = ({"series", "vectors", "ids"}, {"text", "sentences"}, {"words", "sentences"})
     if not any({kind, table.fixed} <= family for family in families):
         raise DataError(f"{table.name} holds {table.fixed}, and input={kind} cannot be read from it")
-    lacking = ("series", "vectors") if table.task == "tag" else ("text", "words")
+    lacking = ("text", "series", "vectors") if table.task == "tag" else ("text", "words")
     for option in lacking:
         if getattr(config, option):
             raise DataError(

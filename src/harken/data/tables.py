@@ -140,7 +140,8 @@ def _written(
                 _check_header(name, line, names, config)
                 continue
         if len(cells) != len(names):
-            kept.refuse(line, f"the row has {len(cells)} cells, and the {_FIRST[header]} has {len(names)}")
+            hint = "" if len(names) > 1 or ";" not in names[0] else ': say --delimiter ";" if that separates columns'
+            kept.refuse(line, f"the row has {len(cells)} cells, and the {_FIRST[header]} has {len(names)}{hint}")
             continue
         kept.keep(line)
         block.append(cells)

@@ -56,7 +56,7 @@ class Frontend(nn.Module):
 class TokenFrontend(Frontend):
     """A vector for each id.
 
-    Its gradient is dense, (V, E): exact with every optimiser, and for a large vocabulary what a step costs most.
+    Its gradient is dense, (V, E), unless training asks for a sparse one (`harken.training.optimizer`).
 
     Args:
         vocabulary: V, number of ids.

@@ -161,6 +161,8 @@ class History(pl.Callback):
     def _rank(self, epoch: Epoch) -> tuple[float, float]:
         if not epoch.valid:
             return (epoch.epoch, 0.0)
+        if math.isnan(epoch.valid["loss"]):  # the weights are lost, whatever a count of right answers says
+            return (-math.inf, -math.inf)
         score = 0.0 if self.monitor == "loss" else epoch.valid.get(self.monitor, math.nan)
         return (_worst_if_nan(score), _worst_if_nan(-epoch.valid["loss"]))
 
@@ -198,6 +200,11 @@ class Examples(pl.Callback):
         if not trainer.is_global_zero:
             return
         epoch = self.history.epochs[-1]
+        if not math.isfinite(epoch.train_loss):
+            self.show(
+                f"warning: the loss of epoch {epoch.epoch} is {epoch.train_loss}: training has diverged, so lower "
+                "learning_rate, or clip_norm"
+            )
         if not epoch.valid:
             self.show(f"epoch {epoch.epoch}/{self.epochs}: loss {epoch.train_loss:.4f} in training")
             return

@@ -95,23 +95,14 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam with decoupled weight decay, which biases, norms and tables of tokens are spared; one learning rate per
         step."""
-        options = self.options
-        found = tables(self.model)
-        own = {id(table.weight) for table in found}
-        trained = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if p.dim() > 1], "weight_decay": options.weight_decay},
-            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        if found:
-            groups.append({"params": [table.weight for table in found], "table": True})
+        options, found = self.options, tables(self.model)
         # Where several processes average their gradients, or memory is fast, dense ones are: the result is the same.
         alone = self.device.type == "cpu" and self.trainer.world_size == 1 and "mixed" not in self.trainer.precision
         for table in found:
             table.sparse = alone and table.weight.numel() >= LARGE
         self._sparse = any(table.sparse for table in found)
         optimizer = TableAdamW(
-            groups,
+            self._groups(found),
             lr=options.learning_rate,
             fused="mixed" not in self.trainer.precision,  # Lightning refuses to clip under a fused step then
         )
@@ -120,6 +111,16 @@ class TrainingModule(pl.LightningModule):
         factor = learning_rate_factor(options.schedule, steps, options.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self, found: list[nn.Embedding]) -> list[dict[str, Any]]:
+        """Parameters by what is done to them: decayed, not decayed, learned row by row."""
+        own = {id(table.weight) for table in found}
+        trained = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in trained if p.dim() > 1], "weight_decay": self.options.weight_decay},
+            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        return [*groups, {"params": [table.weight for table in found], "table": True}] if found else groups
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -155,7 +156,15 @@ class TrainingModule(pl.LightningModule):
                 f"epochs ({self.options.epochs}) gives an epoch {now} steps, and the run was interrupted in one of "
                 f"{steps}: resume with the epochs that it had, and with more when it is through"
             )
+        groups = len(checkpoint["optimizer_states"][0]["param_groups"])
+        if groups != len(self._groups(tables(self.model))):
+            raise ConfigError(
+                "the run was begun by an earlier harken, which learned token vectors in another way: its bundle can be "
+                "used, and started from with --init-from, but the run cannot go on"
+            )
         self._loss_sum, self._loss_count = checkpoint["harken_loss"]
+        # Lightning reads the weights before it gives the model its precision, and they would be rounded on the way.
+        self.model.to(next(w.dtype for w in checkpoint["state_dict"].values() if w.is_floating_point()))
 
 
 def learning_rate_factor(schedule: str, steps: int, warmup: float) -> Callable[[int], float]:

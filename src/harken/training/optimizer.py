@@ -41,6 +41,7 @@ class TableAdamW(torch.optim.AdamW):
 
     def __init__(self, params: Iterable[dict[str, Any]], **options: Any) -> None:
         super().__init__([{"table": False} | group for group in params], **options)
+        self.defaults["table"] = False
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -58,24 +59,38 @@ class TableAdamW(torch.optim.AdamW):
         super().step()
         return loss
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        super().load_state_dict(state_dict)
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        tables = {id(table) for group in self.param_groups if group["table"] for table in group["params"]}
+        for number, parameter in zip(numbers, parameters, strict=True):
+            if id(parameter) in tables and number in state_dict["state"]:  # torch gave them the parameter's type
+                for name in ("exp_avg_sq", "current"):
+                    self.state[parameter][name] = state_dict["state"][number][name].to(parameter.device, copy=True)
+
     def _step_table(self, table: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state, beta = self.state[table], group["betas"][1]
+        precise = torch.promote_types(table.dtype, torch.float32)  # half a type counts no steps, and knows no 1e-8
         if not state:
             state["step"] = torch.zeros(())
-            state["exp_avg_sq"] = torch.zeros_like(table)
-            state["current"] = torch.zeros(len(table), dtype=table.dtype, device=table.device)  # v is that of this step
+            state["exp_avg_sq"] = torch.zeros_like(table, dtype=precise)
+            state["current"] = torch.zeros(len(table), dtype=precise, device=table.device)  # v is that of this step
         state["step"] += 1
         step = float(state["step"])
         correction = (1 - beta**step) ** 0.5
         if grad.is_sparse:
             grad = grad.coalesce()
-            rows, grad = grad.indices()[0], grad.values()  # (U,), (U, E)
+            rows, grad = grad.indices()[0], grad.values().to(precise)  # (U,), (U, E)
             moments = state["exp_avg_sq"].index_select(0, rows)
             faded = beta ** (step - state["current"].index_select(0, rows))
         else:
-            rows, moments, faded = None, state["exp_avg_sq"], beta ** (step - state["current"])
+            rows, grad, moments = None, grad.to(precise), state["exp_avg_sq"]
+            faded = beta ** (step - state["current"])
         moments.mul_(faded.unsqueeze(1)).addcmul_(grad, grad, value=1 - beta)
         change = grad.div(moments.sqrt().div_(correction).add_(group["eps"])).mul_(-group["lr"])
+        change = change.to(table.dtype)
         if rows is None:
             state["current"].fill_(step)
             table.add_(change)
@@ -88,8 +103,8 @@ class TableAdamW(torch.optim.AdamW):
 def clip_gradients(parameters: Iterable[Tensor], most: float) -> None:
     """Scale all gradients, sparse ones among them, so that their joint norm is ``most`` or less.
 
-    Pascanu, Mikolov & Bengio 2013, algorithm 1. A gradient that is not finite makes all of them NaN, as
-    `torch.nn.utils.clip_grad_norm_` does.
+    Pascanu, Mikolov & Bengio 2013, algorithm 1. NaN in one makes all of them NaN, and infinity makes itself NaN and
+    the others 0, as `torch.nn.utils.clip_grad_norm_` does.
     """
     values = []
     for parameter in parameters:

@@ -72,6 +72,14 @@ def train(
     began, options = time.perf_counter(), config.training
     validation_rows = 0 if validation_batches is None else _rows(validation_batches)
     show = show if is_first_process() else None
+    begun = False
+
+    def begin() -> None:
+        nonlocal begun
+        begun = True
+        if out is not None:
+            begin_run(out, config, resume=resume)
+
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(options.seed)
         model = make_model()
@@ -102,10 +110,12 @@ def train(
                 kept=kept,
                 out=out,
                 resume=resume,
-                begin=lambda: None if out is None else begin_run(out, config, resume=resume),
+                begin=begin,
             )
         finally:
             kept.write()
+    if not begun and not interrupted and show is not None:
+        show("the run was through already: nothing was left to do")
 
     if kept.bundle is not None:
         found, best = kept.bundle, history.best

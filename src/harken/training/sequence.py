@@ -64,6 +64,13 @@ def train_sequence(
     heads = fit_heads(training.labels, config.task, config.model.binary)
     encoder = Encoder.fit(training.inputs, config.features) if start is None else start.encoder
     batches = _loader(config, encoder, heads, training, shuffle=True)
+    if not batches.encoded.steps.any():
+        raise DataError("every training row is empty: there is no step to learn from")
+    if validation is None and options.patience is not None:
+        raise ConfigError(
+            f"patience ({options.patience}) waits for a better epoch on validation rows, and there are none: hold some "
+            "out with validation, or leave it out"
+        )
     if show is not None and is_first_process():
         counted = {"rows": len(training.inputs), "validation_rows": 0 if validation is None else len(validation.inputs)}
         for line in announced(config, heads, batches.targets, **counted, steps=len(batches)):
