@@ -169,7 +169,7 @@ def test_a_pooling_without_weights(predict: Predict, pooling: str) -> None:
     assert [len(reading.steps) for reading in readings] == [reading.weights.shape[1] for reading in readings]
     assert (
         max(reading.error for reading in readings[:-1]) < 0.02
-    )  # the last has 30 steps: random weights are chaos there
+    )  # 30 steps of random weights are chaos
 
 
 @pytest.mark.parametrize("pooling", ["attention", "attention-linear", "query", "self-attention"])
