@@ -142,7 +142,7 @@ class TrainingModule(pl.LightningModule):
 
         Raises:
             DataError: the checkpoint comes from other rows.
-            ConfigError: it lies inside an epoch that would now have another length.
+            ConfigError: it lies inside an epoch that would now have another length, or is an earlier harken's.
         """
         if checkpoint["harken_data"] != self.data:
             raise DataError(
