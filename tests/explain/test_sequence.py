@@ -167,9 +167,7 @@ def test_a_pooling_without_weights(predict: Predict, pooling: str) -> None:
         read_of(predictor, inputs)
     readings = read_of(predictor, inputs, by="gradients")
     assert [len(reading.steps) for reading in readings] == [reading.weights.shape[1] for reading in readings]
-    assert (
-        max(reading.error for reading in readings[:-1]) < 0.02
-    )  # 30 steps of random weights are chaos
+    assert max(reading.error for reading in readings[:-1]) < 0.02  # 30 steps of random weights are chaos
 
 
 @pytest.mark.parametrize("pooling", ["attention", "attention-linear", "query", "self-attention"])

@@ -1,9 +1,9 @@
 """AdamW, and for tables of token vectors a way that touches only the rows that a batch has looked up.
 
 Most of a vocabulary occurs in no batch, and yet an Adam step reads and writes all of its table, moments and gradient
-several times: of a classifier of short texts that was a quarter of what a step cost. Without a first moment (β₁ = 0) a row
-whose gradient is 0 stays where it is, and its second moment only shrinks, which can be made up for when the row is next
-looked up. So the sparse way is exact: the same numbers as the dense one with β₁ = 0, to rounding.
+several times: of a classifier of short texts that was a quarter of what a step cost. Without a first moment (β₁ = 0) a
+row whose gradient is 0 stays where it is, and its second moment only shrinks, which can be made up for when the row is
+next looked up. So the sparse way is exact: the same numbers as the dense one with β₁ = 0, to rounding.
 """
 
 from __future__ import annotations
