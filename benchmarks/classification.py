@@ -37,7 +37,7 @@ KINDS = {
 }  # the others are series
 FEW = ("ewt", "adding")  # 3 seeds: a run takes minutes
 FOLDS = 10
-READ = 6  # of these folds for flat texts and for sentences: a fold takes minutes
+READ = 4  # of these folds for flat texts and for sentences: a fold takes minutes
 CHUNKS = {"first": "first chunk only", "mean": "mean of chunks", "all": "all chunks (goal: both)"}
 REVIEWS = ("reviews-flat", "reviews-sentences")
 
