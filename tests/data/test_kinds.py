@@ -200,6 +200,15 @@ def test_the_task_is_told_from_options_and_files(tmp_path):
         chosen(conll, text="FORM")
 
 
+def test_texts_of_an_npz_file_go_by_their_arrays_name(tmp_path):
+    np.savez(tmp_path / "a.npz", review=np.array(["good", "bad"]), y=np.array([1, 2]))
+    assert chosen(tmp_path / "a.npz", text="review")[1].config.input == "text"
+    with pytest.raises(DataError, match=r"holds text, and words \('review'\) names nothing in it"):
+        choose_columns(
+            read_table(tmp_path / "a.npz", ExamplesConfig(text="review")), ExamplesConfig(words="review"), None
+        )
+
+
 def test_columns_of_formats_that_have_none_are_not_filled_in(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, X=np.ones((4, 3)), y=[1, 2, 1, 2])

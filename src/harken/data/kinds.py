@@ -73,12 +73,15 @@ def _fixed(table: Table, config: ExamplesConfig) -> Choice:
     families = ({"series", "vectors", "ids"}, {"text", "sentences"}, {"words", "sentences"})
     if not any({kind, table.fixed} <= family for family in families):
         raise DataError(f"{table.name} holds {table.fixed}, and input={kind} cannot be read from it")
-    lacking = ("text", "series", "vectors") if table.task == "tag" else ("text", "words")
+    lacking: tuple[str, ...] = ("text", "words")  # what names no column or array of such a file
+    if table.fixed == "words":
+        lacking = ("text", "series", "vectors")
+    elif table.fixed == "text":
+        lacking = ("words",)
     for option in lacking:
-        if getattr(config, option):
+        if column := getattr(config, option):
             raise DataError(
-                f"{table.name} holds {table.fixed}, and {option} ({getattr(config, option)!r}) names nothing in it: "
-                "leave it out"
+                f"{table.name} holds {table.fixed}, and {option} ({column!r}) names nothing in it: leave it out"
             )
     described = [f"input: {kind}"]
     update: dict[str, Any] = {"input": kind}
