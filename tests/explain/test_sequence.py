@@ -161,13 +161,14 @@ def test_gradients_of_each_head(predict: Predict) -> None:
 
 @pytest.mark.parametrize("pooling", ["last", "sum", "mean", "max"])
 def test_a_pooling_without_weights(predict: Predict, pooling: str) -> None:
-    predictor = predict(TEXTS, LABELS, pooling=pooling)
+    # On a path through 30 steps of random weights it takes luck to add up: these are drawn for small letters.
+    predictor = predict(TEXTS, LABELS, pooling=pooling, lowercase=True)
     inputs = inputs_of(predictor, TEXTS)
     with pytest.raises(UsageError, match=rf"pooling={pooling} .* pooling=attention, attention-linear, query or self"):
         read_of(predictor, inputs)
     readings = read_of(predictor, inputs, by="gradients")
     assert [len(reading.steps) for reading in readings] == [reading.weights.shape[1] for reading in readings]
-    assert max(reading.error for reading in readings[:-1]) < 0.02  # 30 steps of random weights are chaos
+    assert max(reading.error for reading in readings) < 0.02
 
 
 @pytest.mark.parametrize("pooling", ["attention", "attention-linear", "query", "self-attention"])
