@@ -62,13 +62,11 @@ class TableAdamW(torch.optim.AdamW):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
         super().load_state_dict(state_dict)
-        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        tables = {id(table) for group in self.param_groups if group["table"] for table in group["params"]}
-        for number, parameter in zip(numbers, parameters, strict=True):
-            if id(parameter) in tables and number in state_dict["state"]:  # torch gave them the parameter's type
-                for name in ("exp_avg_sq", "current"):
-                    self.state[parameter][name] = state_dict["state"][number][name].to(parameter.device, copy=True)
+        for saved, group in zip(state_dict["param_groups"], self.param_groups, strict=True):
+            for number, table in zip(saved["params"], group["params"], strict=True):
+                if group["table"] and number in state_dict["state"]:  # torch gave it the table's type
+                    for name in ("exp_avg_sq", "current"):
+                        self.state[table][name] = state_dict["state"][number][name].to(table.device, copy=True)
 
     def _step_table(self, table: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state, beta = self.state[table], group["betas"][1]
