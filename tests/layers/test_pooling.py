@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import harken.layers.pooling as pooling
 from harken import reference
 from harken.errors import ShapeError, UsageError
+from harken.layers.gating import GatedAttention
 from harken.layers.masks import mask_from_lengths
 from harken.layers.pooling import (
     AttentionPooling,
@@ -39,6 +40,10 @@ POOLINGS: dict[str, tuple[str, int]] = {
     "query": ("query", 1),
     "self-attention": ("self-attention", 1),
     "self-attention, 2 heads": ("self-attention", 2),
+    "self-attention-query": ("self-attention-query", 1),
+    "self-attention-query, 2 heads": ("self-attention-query", 2),
+    "gated": ("gated", 1),
+    "gated-query": ("gated-query", 1),
 }
 every_pooling = pytest.mark.parametrize("name", POOLINGS)
 every_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -160,8 +165,16 @@ def test_the_vector_is_what_the_weights_say(name: str) -> None:
     assert_close(vector, (weights @ outputs).flatten(1))
 
 
-def test_self_attention_weights_are_shares_of_the_steps() -> None:
-    pool, n = build("self-attention, 2 heads"), torch.tensor([5, 2, 0])
+@pytest.mark.parametrize("name", ["gated", "gated-query"])
+def test_the_vector_is_what_the_weights_say_of_the_gated_steps(name: str) -> None:
+    pool, outputs, n = build(name), random(3, 5, SIZE), torch.tensor([5, 2, 0])
+    vector, weights = pool(outputs, n, random(3, SIZE, seed=1))
+    assert_close(vector, (weights @ pool.gated(outputs, n)).squeeze(1))
+
+
+@pytest.mark.parametrize("name", ["self-attention, 2 heads", "self-attention-query, 2 heads"])
+def test_self_attention_weights_are_shares_of_the_steps(name: str) -> None:
+    pool, n = build(name), torch.tensor([5, 2, 0])
     outputs = random(3, 5, SIZE)
     vector, weights = pool(outputs, n, random(3, SIZE, seed=1))
     value, output = pool.attention.value, pool.attention.output
@@ -222,6 +235,51 @@ def test_attention_is_the_reference(heads: int) -> None:
         assert_close(torch.from_numpy(found[name]), torch.from_numpy(array))
 
 
+def gated_parameters(layer: GatedAttention) -> dict[str, Tensor]:
+    """Ours under the reference's names."""
+    linears = {"hidden": layer.hidden, "gate": layer.gate}
+    return {f"{name}_{part}": getattr(linear, part) for name, linear in linears.items() for part in ("weight", "bias")}
+
+
+def test_the_gated_steps_are_the_reference() -> None:
+    ours = scrambled(GatedAttention(SIZE, HIDDEN))
+    outputs, n, ds = random(4, 5, SIZE), torch.tensor(LENGTHS), random(4, 5, 2 * SIZE, seed=2)
+    parameters = gated_parameters(ours)
+    theirs = reference.GatedAttention(**{name: p.detach().numpy() for name, p in parameters.items()})
+    wanted = {"s": theirs.forward(outputs.numpy(), mask_from_lengths(n, 5).numpy()), "h": theirs.backward(ds.numpy())}
+
+    outputs.requires_grad_()
+    steps = ours(outputs, n)
+    steps.backward(ds)
+    found = {"s": steps, "h": outputs.grad} | {name: p.grad for name, p in parameters.items()}
+    assert found.keys() == (wanted | theirs.grads).keys()
+    for name, array in (wanted | theirs.grads).items():
+        assert_close(found[name], torch.from_numpy(array))
+
+
+def test_gated_is_the_reference() -> None:
+    ours = build("gated")
+    outputs, n = random(4, 5, SIZE), torch.tensor(LENGTHS)
+    mask = mask_from_lengths(n, 5)
+    dv, da = random(4, 1, 2 * SIZE, seed=2), random(4, 1, 5, seed=3) * mask.unsqueeze(1)
+    parameters = gated_parameters(ours.gated)
+    pooled_by = {"weight": ours.pooling.key.weight, "bias": ours.pooling.key.bias, "query": ours.pooling.query.weight}
+    gated = reference.GatedAttention(**{name: p.detach().numpy() for name, p in parameters.items()})
+    pooled = reference.AttentionPooling(**{name: p.detach().numpy() for name, p in pooled_by.items()})
+    v, a = pooled.forward(gated.forward(outputs.numpy(), mask.numpy()), mask.numpy())
+    wanted = {"h": gated.backward(pooled.backward(dv.numpy(), da.numpy())), "v": v[:, 0], "a": a}
+
+    outputs.requires_grad_()
+    vector, weights = ours(outputs, n, torch.zeros(4, SIZE))
+    ((vector * dv[:, 0]).sum() + (weights * da).sum()).backward()
+    found = {"h": outputs.grad, "v": vector, "a": weights}
+    found |= {name: p.grad for name, p in (parameters | pooled_by).items()}
+    wanted |= gated.grads | pooled.grads
+    assert found.keys() == wanted.keys()
+    for name, array in wanted.items():
+        assert_close(found[name], torch.from_numpy(array))
+
+
 def one_row(name: str, pool: Pooling, h: Tensor, final: Tensor) -> Tensor:
     """What is left to say of one unpadded row (T, size), by torch's own parts."""
     kind, heads = POOLINGS[name]
@@ -229,6 +287,11 @@ def one_row(name: str, pool: Pooling, h: Tensor, final: Tensor) -> Tensor:
         return torch.softmax(h @ final, 0) @ h
     if kind == "attention-linear":
         return torch.cat([torch.softmax(h @ u, 0) @ h for u in pool.query.weight])
+    if kind in ("gated", "gated-query"):
+        gates = nn.Sequential(pool.gated.hidden, nn.Tanh(), pool.gated.gate, nn.Softmax(-1))(h)
+        steps = torch.cat([h, gates], -1)
+        scores = h @ final if kind == "gated-query" else additive(pool.pooling, steps)
+        return torch.softmax(scores, 0) @ steps
     attention = pool.attention
     theirs = nn.MultiheadAttention(SIZE, heads, batch_first=True, dtype=torch.float64)
     with torch.no_grad():
@@ -238,19 +301,41 @@ def one_row(name: str, pool: Pooling, h: Tensor, final: Tensor) -> Tensor:
         theirs.out_proj.weight.copy_(attention.output.weight)
         theirs.out_proj.bias.copy_(attention.output.bias)
     seen = theirs(h[None], h[None], h[None])[0][0]
-    scores = torch.tanh(seen @ pool.pooling.key.weight.T + pool.pooling.key.bias) @ pool.pooling.query.weight[0]
+    scores = seen @ final if kind == "self-attention-query" else additive(pool.pooling, seen)
     return torch.softmax(scores, 0) @ seen
 
 
+def additive(pool: AttentionPooling, steps: Tensor) -> Tensor:
+    return torch.tanh(steps @ pool.key.weight.T + pool.key.bias) @ pool.query.weight[0]
+
+
 @pytest.mark.parametrize(
-    "name", ["query", "attention-linear", "attention-linear, 2 heads", "self-attention", "self-attention, 2 heads"]
+    "name",
+    [
+        "query",
+        "attention-linear",
+        "attention-linear, 2 heads",
+        "self-attention",
+        "self-attention, 2 heads",
+        "self-attention-query",
+        "self-attention-query, 2 heads",
+        "gated",
+        "gated-query",
+    ],
 )
 def test_the_others_are_torchs_parts_on_a_row_alone(name: str) -> None:
-    pool, outputs, final = build(name), random(4, 5, SIZE), random(4, SIZE, seed=1)
+    pool = build(name)
+    outputs, final = random(4, 5, SIZE).requires_grad_(), random(4, SIZE, seed=1).requires_grad_()
+    dv = random(4, pool.output_size, seed=2)
     vector = pool(outputs, torch.tensor(LENGTHS), final).vector
-    for row, length in enumerate(LENGTHS):
-        if length:
-            assert_close(vector[row], one_row(name, pool, outputs[row, :length], final[row]))
+    found = torch.autograd.grad((vector * dv).sum(), (outputs, final), materialize_grads=True)
+    alone = [
+        one_row(name, pool, outputs[row, :length], final[row]) if length else torch.zeros_like(dv[row])
+        for row, length in enumerate(LENGTHS)
+    ]
+    wanted = torch.autograd.grad((torch.stack(alone) * dv).sum(), (outputs, final), materialize_grads=True)
+    for value, truth in zip((vector, *found), (torch.stack(alone), *wanted), strict=True):
+        assert_close(value, truth)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -273,6 +358,23 @@ def test_steps_that_share_the_maximum_share_its_gradient() -> None:
     outputs = torch.tensor([[[1.0], [1.0], [0.0], [1.0]]], requires_grad=True)
     StepPooling("max", 1)(outputs, torch.tensor([3]), torch.zeros(1, 1)).vector.sum().backward()
     assert outputs.grad.flatten().tolist() == [0.5, 0.5, 0.0, 0.0]
+
+
+@every_dtype
+@settings(max_examples=3, deadline=None)
+@given(lengths=ragged)
+def test_the_contract_of_the_gated_steps(dtype: torch.dtype, lengths: list[int]) -> None:
+    x = random(len(lengths), max(lengths) + 1, SIZE)
+    check_padding(scrambled(GatedAttention(SIZE, HIDDEN)), x, torch.tensor(lengths), dtype=dtype).raise_if_failed()
+
+
+def test_a_gate_is_over_the_features_of_a_step_alone() -> None:
+    layer, outputs = scrambled(GatedAttention(SIZE, HIDDEN)), random(2, 4, SIZE)
+    steps = layer(outputs, torch.tensor([4, 2]))
+    assert steps.shape == (2, 4, layer.output_size)
+    assert_close(steps[..., SIZE:].sum(-1), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).double())
+    turned = layer(outputs.flip(1), torch.tensor([4, 4])).flip(1)
+    assert_close(turned[0], steps[0])
 
 
 # --- planted faults: the contract's tests must see them -----------------------------------------------------------
@@ -313,12 +415,33 @@ class AfterThePads(Pooling):
         return Pooled(outputs[:, -1], None)
 
 
-@pytest.mark.parametrize("fault", ["softmax", "maximum", "mean", "reshape", "last column"])
+class GateOfPadding(GatedAttention):
+    """softmax(b₂) stands on the padding."""
+
+    def join(self, outputs: Tensor, mask: Tensor) -> Tensor:
+        return super().join(outputs * mask.unsqueeze(-1), torch.ones_like(mask))
+
+
+class GateOverTime(GatedAttention):
+    """The softmax over axis 1, padding and all."""
+
+    def join(self, outputs: Tensor, mask: Tensor) -> Tensor:
+        gates = torch.softmax(self.gate(torch.tanh(self.hidden(outputs))), dim=1)
+        return torch.cat([outputs, gates], -1).masked_fill(~mask.unsqueeze(-1), 0.0)
+
+
+@pytest.mark.parametrize("kind", [GateOfPadding, GateOverTime])
+def test_a_planted_fault_in_the_gate_is_found(kind: type[GatedAttention]) -> None:
+    x, lengths = random(3, 6, SIZE), torch.tensor([4, 2, 6])
+    assert not check_padding(scrambled(kind(SIZE, HIDDEN)), x, lengths).passed
+
+
+@pytest.mark.parametrize("fault", ["softmax", "gated softmax", "maximum", "mean", "reshape", "last column"])
 def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, lengths = random(3, 6, 3), torch.tensor([4, 2, 6])
-    if fault == "softmax":
+    if fault in ("softmax", "gated softmax"):
         monkeypatch.setattr(pooling, "attend", faulty_softmax)
-        model: nn.Module = Reader(build("attention"))
+        model: nn.Module = Reader(build("attention" if fault == "softmax" else "gated"))
     elif fault == "reshape":
         model = Reshaped(build("last"))
     else:
@@ -337,6 +460,9 @@ def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -
         (lambda: build_pooling("mean", 0), "size (0) must be at least 1"),
         (lambda: build_pooling("attention", SIZE, 0), "num_heads (0) must be at least 1"),
         (lambda: build_pooling("attention", SIZE, 1, 0), "hidden_size (0) must be at least 1"),
+        (lambda: build_pooling("gated", SIZE, 1, 0), "hidden_size (0) must be at least 1"),
+        (lambda: GatedAttention(0), "size (0) must be at least 1"),
+        (lambda: build_pooling("self-attention-query", SIZE, 4), "num_heads (4) must divide query_size (6)"),
         (lambda: build_pooling("self-attention", SIZE, 4), "num_heads (4) must divide query_size (6)"),
         (lambda: AttentionPooling(SIZE, activation="relu"), "activation ('relu') must be 'tanh' or 'none'"),
         (lambda: StepPooling("median", SIZE), "how ('median') must be 'sum', 'mean' or 'max'"),
@@ -366,3 +492,10 @@ def test_refused_shapes(shapes: Any, text: str) -> None:
 
 def test_what_print_shows() -> None:
     assert "max, 6" in str(build_pooling("max", SIZE))
+
+
+@pytest.mark.parametrize(("shape", "batch"), [((2, 3, 5), 2), ((2, SIZE), 2), ((2, 3, SIZE), 3)])
+def test_refused_shapes_of_the_gated_steps(shape: tuple[int, ...], batch: int) -> None:
+    with pytest.raises(ShapeError) as error:
+        GatedAttention(SIZE)(torch.ones(shape), torch.ones(batch, dtype=torch.int64))
+    assert f"outputs {shape} and lengths ({batch},) must be (B, T, 6) and (B,)" in str(error.value)

@@ -1,4 +1,4 @@
-"""Dropout in its three forms: what is dropped, how often, and never outside training."""
+"""Dropout in its forms, and SpecAugment: what is dropped, how often, and never outside training."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from harken.errors import UsageError
+from harken.errors import ShapeError, UsageError
 from harken.layers.masks import mask_from_lengths
-from harken.layers.regularization import drop_words, dropout, locked_dropout, rare_word_rates
+from harken.layers.regularization import drop_words, dropout, locked_dropout, rare_word_rates, spec_augment
 
 IDS = torch.full((40, 50), 7)
 LENGTHS = torch.arange(40) % 51
@@ -121,3 +121,100 @@ def test_rare_words_are_dropped_as_often_as_their_counts_say() -> None:
     shares = [(dropped[:, i::5] == 7).float().mean().item() for i in (2, 3, 4)]
     assert shares == pytest.approx([0.5, 0.1, 0.0], abs=0.01)
     assert drop_words(ids, mask, rates, False) is ids
+
+
+FRAMES = torch.ones(400, 50, 16)
+FRAME_LENGTHS = torch.arange(400) % 51
+ONE_STRETCH: dict[str, Any] = {"time_masks": 1, "frequency_masks": 0}
+ONE_BAND: dict[str, Any] = {"time_masks": 0, "frequency_masks": 1}
+
+
+def ends(masked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, N) bool → first masked place (0 if none) and the number of them; masked places are neighbours."""
+    width = masked.sum(1)
+    start = masked.int().argmax(1)
+    places = torch.arange(masked.shape[1])
+    inside = (places >= start.unsqueeze(1)) & (places < (start + width).unsqueeze(1))
+    assert torch.equal(inside, masked)
+    return start, width
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 0.5, 1.0])
+def test_a_time_mask_is_one_stretch_within_its_share_of_the_rows_own_length(share: float) -> None:
+    masked = spec_augment(FRAMES, FRAME_LENGTHS, True, time_share=share, **ONE_STRETCH) == 0  # (B, T, F)
+    assert torch.equal(masked, masked[..., :1].expand_as(masked))  # all features of a step, or none
+    start, width = ends(masked[..., 0])
+    assert bool((width <= share * FRAME_LENGTHS + 1e-4).all())
+    assert bool((start + width <= FRAME_LENGTHS).all())
+    if share:
+        assert bool((width > 0).any())
+
+
+def test_widths_and_places_are_drawn_evenly() -> None:
+    rows = 20_000
+    masked = spec_augment(torch.ones(rows, 20, 1), torch.full((rows,), 20), True, time_share=0.2, **ONE_STRETCH) == 0
+    start, width = ends(masked[..., 0])
+    spread = 4 / rows**0.5  # more than four standard deviations of any share below
+    assert torch.bincount(width, minlength=5).div(rows).tolist() == pytest.approx([1 / 5] * 5, abs=spread)
+    for size in range(1, 5):
+        starts, places = start[width == size], 21 - size
+        shares = torch.bincount(starts, minlength=places).div(len(starts)).tolist()
+        assert shares == pytest.approx([1 / places] * places, abs=spread)
+
+
+def test_a_frequency_mask_is_one_band_at_all_steps_and_each_row_has_its_own() -> None:
+    masked = spec_augment(FRAMES, FRAME_LENGTHS, True, frequency_share=0.25, **ONE_BAND) == 0
+    assert torch.equal(masked, masked[:, :1].expand_as(masked))
+    start, width = ends(masked[:, 0])
+    assert sorted(set(width.tolist())) == [0, 1, 2, 3, 4]
+    assert set(start[width == 4].tolist()) == set(range(13))
+
+
+def test_as_many_masks_as_asked_for_are_laid_over_one_another() -> None:
+    masked = spec_augment(FRAMES, FRAME_LENGTHS, True, time_masks=3, frequency_masks=2) == 0
+    steps, bands = masked.all(2), masked.all(1)
+    assert torch.equal(masked, steps.unsqueeze(2) | bands.unsqueeze(1))
+    stretches = (steps[:, 1:] & ~steps[:, :-1]).sum(1) + steps[:, 0]
+    assert int(stretches.max()) == 3
+    untouched = spec_augment(FRAMES, FRAME_LENGTHS, True, time_masks=0, frequency_masks=0)
+    assert torch.equal(untouched, FRAMES)
+
+
+def test_spec_augment_keeps_what_it_does_not_mask_and_its_gradient() -> None:
+    x = torch.randn(30, 9, 8, dtype=torch.float64, requires_grad=True)
+    y = spec_augment(x, torch.full((30,), 9), True)
+    y.sum().backward()
+    kept = y.detach() != 0
+    assert y.dtype == torch.float64
+    assert torch.equal(y[kept], x[kept])
+    assert torch.equal(x.grad, kept.double())
+    torch.manual_seed(1)
+    first = spec_augment(FRAMES, FRAME_LENGTHS, True)
+    assert not torch.equal(first, spec_augment(FRAMES, FRAME_LENGTHS, True))
+    torch.manual_seed(1)
+    assert torch.equal(first, spec_augment(FRAMES, FRAME_LENGTHS, True))
+
+
+def test_spec_augment_is_off_outside_training() -> None:
+    before = torch.get_rng_state()
+    assert spec_augment(FRAMES, FRAME_LENGTHS, False) is FRAMES
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 4), (3, 0, 4), (3, 5, 0)])
+def test_spec_augment_of_nothing(shape: tuple[int, int, int]) -> None:
+    lengths = torch.full(shape[:1], shape[1])
+    assert spec_augment(torch.ones(shape), lengths, True).shape == shape
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_spec_augment_refuses(training: bool) -> None:
+    for name in ("time_share", "frequency_share"):
+        for share in (-0.1, 1.1, float("nan")):
+            with pytest.raises(UsageError, match=rf"{name} \(.*\) must be a share from 0 to 1"):
+                spec_augment(FRAMES, FRAME_LENGTHS, training, **{name: share})
+    for name in ("time_masks", "frequency_masks"):
+        with pytest.raises(UsageError, match=rf"{name} \(-1\) must be at least 0"):
+            spec_augment(FRAMES, FRAME_LENGTHS, training, **{name: -1})
+    with pytest.raises(ShapeError, match=r"x \(400, 50, 16\) and lengths \(3,\) must be \(B, T, F\) and \(B,\)"):
+        spec_augment(FRAMES, FRAME_LENGTHS[:3], training)

@@ -3,7 +3,15 @@ import pytest
 import torch
 
 import harken.reference.pooling as pooling
-from harken.reference import AttentionPooling, MaxPooling, MeanPooling, SumPooling, mask_from_lengths, masked_softmax
+from harken.reference import (
+    AttentionPooling,
+    GatedAttention,
+    MaxPooling,
+    MeanPooling,
+    SumPooling,
+    mask_from_lengths,
+    masked_softmax,
+)
 
 B, T, H, A, K = 4, 5, 3, 6, 2
 LENGTHS = np.array([2, 5, 0, 3])
@@ -27,6 +35,16 @@ def params(rng):
         "weight": rng.standard_normal((A, H)),
         "bias": rng.standard_normal(A),
         "query": rng.standard_normal((K, A)),
+    }
+
+
+@pytest.fixture
+def gate_params(rng):
+    return {
+        "hidden_weight": rng.standard_normal((A, H)),
+        "hidden_bias": rng.standard_normal(A),
+        "gate_weight": rng.standard_normal((H, A)),
+        "gate_bias": rng.standard_normal(H),
     }
 
 
@@ -93,9 +111,36 @@ def test_attention_pooling_agrees_with_finite_differences(h, mask, params, rng, 
     assert numeric_error(loss, params | {"h": h}, grads) < 1e-7
 
 
-def test_padding_and_empty_rows_do_not_matter(h, mask, params):
+def test_gated_attention_is_torchs_row_by_row(h, mask, gate_params, rng, worst):
+    ds = rng.standard_normal((B, T, 2 * H))
+    layer = GatedAttention(**gate_params)
+    got = {"s": layer.forward(h, mask), "dh": layer.backward(ds)} | layer.grads
+
+    tensors = {name: torch.tensor(array, requires_grad=True) for name, array in (gate_params | {"h": h}).items()}
+    rows = []
+    for row, length in enumerate(LENGTHS):
+        steps = tensors["h"][row, :length]
+        hidden = torch.tanh(steps @ tensors["hidden_weight"].T + tensors["hidden_bias"])
+        gates = torch.softmax(hidden @ tensors["gate_weight"].T + tensors["gate_bias"], -1)  # (length, H)
+        rows.append(torch.nn.functional.pad(torch.cat([steps, gates], -1), (0, 0, 0, T - int(length))))
+    s = torch.stack(rows)
+    s.backward(torch.tensor(ds))
+    wanted = {"s": s, "dh": tensors["h"].grad} | {name: tensors[name].grad for name in gate_params}
+    assert worst(got, {name: tensor.detach().numpy() for name, tensor in wanted.items()}) < 1e-10
+
+
+def test_gated_attention_agrees_with_finite_differences(h, mask, gate_params, rng, numeric_error):
+    ds = rng.standard_normal((B, T, 2 * H))
+    layer = GatedAttention(**gate_params)
+    layer.forward(h, mask)
+    grads = {"h": layer.backward(ds)} | layer.grads
+    loss = lambda: float((GatedAttention(**gate_params).forward(h, mask) * ds).sum())  # noqa: E731
+    assert numeric_error(loss, gate_params | {"h": h}, grads) < 1e-7
+
+
+def test_padding_and_empty_rows_do_not_matter(h, mask, params, gate_params):
     dirty = np.where(mask[:, :, None], h, 1e6)
-    for build in (*SIMPLE.values(), lambda: AttentionPooling(**params)):
+    for build in (*SIMPLE.values(), lambda: AttentionPooling(**params), lambda: GatedAttention(**gate_params)):
         clean, other = (layer.forward(x, mask) for layer, x in ((build(), h), (build(), dirty)))
         for a, b in zip(
             *([value] if isinstance(value, np.ndarray) else value for value in (clean, other)), strict=True

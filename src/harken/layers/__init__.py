@@ -13,16 +13,20 @@ from harken.layers.attention import (
     build_attention,
     masked_softmax,
 )
-from harken.layers.convolution import MaskedConv1d, masked_conv1d
+from harken.layers.convolution import MaskedConv1d, MaskedConv2d, masked_conv1d, masked_conv2d
+from harken.layers.gating import GatedAttention
 from harken.layers.local import LocalLinear, local_linear
 from harken.layers.masks import mask_from_lengths, reverse_rows
 from harken.layers.pooling import (
     AttentionPooling,
+    GatedPooling,
+    GatedQueryPooling,
     LastPooling,
     Pooled,
     Pooling,
     QueryPooling,
     SelfAttentionPooling,
+    SelfAttentionQueryPooling,
     StepPooling,
     build_pooling,
     final_vector,
@@ -31,7 +35,9 @@ from harken.layers.pooling import (
     sum_steps,
 )
 from harken.layers.recurrent import Recurrent, RecurrentOutput
-from harken.layers.regularization import drop_words, dropout, locked_dropout
+from harken.layers.regularization import drop_words, dropout, locked_dropout, spec_augment
+from harken.layers.residual import ResidualNetwork
+from harken.layers.spectrogram import LogMelSpectrogram, Spectrogram, count_frames, mel_filters
 from harken.layers.state import GRUState, LSTMState
 from harken.layers.stepper import Stepper
 
@@ -42,23 +48,32 @@ __all__ = [
     "AttentionPooling",
     "DotAttention",
     "GRUState",
+    "GatedAttention",
+    "GatedPooling",
+    "GatedQueryPooling",
     "GeneralAttention",
     "LSTMState",
     "LastPooling",
     "LocalLinear",
+    "LogMelSpectrogram",
     "MaskedConv1d",
+    "MaskedConv2d",
     "MultiHeadAttention",
     "Pooled",
     "Pooling",
     "QueryPooling",
     "Recurrent",
     "RecurrentOutput",
+    "ResidualNetwork",
     "SelfAttentionPooling",
+    "SelfAttentionQueryPooling",
+    "Spectrogram",
     "StepPooling",
     "Stepper",
     "attend",
     "build_attention",
     "build_pooling",
+    "count_frames",
     "drop_words",
     "dropout",
     "final_vector",
@@ -66,9 +81,12 @@ __all__ = [
     "locked_dropout",
     "mask_from_lengths",
     "masked_conv1d",
+    "masked_conv2d",
     "masked_softmax",
     "max_steps",
     "mean_steps",
+    "mel_filters",
     "reverse_rows",
+    "spec_augment",
     "sum_steps",
 ]

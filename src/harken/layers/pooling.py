@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harken.errors import ShapeError, UsageError
 from harken.layers.attention import MultiHeadAttention
+from harken.layers.gating import GatedAttention
 from harken.layers.masks import mask_from_lengths
 from harken.layers.scores import Activation, Attended, attend, dot_attend
 from harken.layers.state import State
@@ -198,7 +199,62 @@ class SelfAttentionPooling(Pooling):
         """`forward` with shapes checked and the mask on the outputs' device."""
         seen, looks = self.attention(outputs, outputs, mask=mask)  # (B, T, size), (B, heads, T, T)
         context, weights = self.pooling.look(seen, mask)  # (B, 1, size), (B, 1, T)
-        weights = (weights.unsqueeze(1) @ looks).squeeze(2)  # (B, 1, 1, T) @ (B, heads, T, T) -> (B, heads, T)
+        return Pooled(context.squeeze(1), _through(looks, weights))
+
+
+class SelfAttentionQueryPooling(Pooling):
+    """Every step looks at every step by multi-head attention, then the final state asks what they saw.
+
+    `SelfAttentionPooling` with `QueryPooling` in the place of additive attention, and its weights.
+
+    Raises:
+        UsageError: num_heads does not divide size.
+    """
+
+    def __init__(self, size: int, num_heads: int = 1) -> None:
+        super().__init__(size)
+        self.attention = MultiHeadAttention(size, size, num_heads)
+
+    def pool(self, outputs: Tensor, mask: Tensor, final: Tensor) -> Pooled:
+        """`forward` with shapes checked and the mask on the outputs' device."""
+        seen, looks = self.attention(outputs, outputs, mask=mask)  # (B, T, size), (B, heads, T, T)
+        context, weights = dot_attend(final.unsqueeze(1), seen, seen, mask)  # (B, 1, size), (B, 1, T)
+        return Pooled(context.squeeze(1), _through(looks, weights))
+
+
+def _through(looks: Tensor, weights: Tensor) -> Tensor:
+    """Weights over what the steps saw, as shares of the steps: (B, heads, T, T), (B, 1, T) → (B, heads, T)."""
+    return (weights.unsqueeze(1) @ looks).squeeze(2)  # (B, 1, 1, T) @ (B, heads, T, T)
+
+
+class GatedPooling(Pooling):
+    """Each step with its gate beside it, pooled by additive attention: `GatedAttention`, then `AttentionPooling`."""
+
+    def __init__(self, size: int, hidden_size: int | None = None) -> None:
+        super().__init__(size, 2 * size)
+        self.gated = GatedAttention(size, hidden_size)
+        self.pooling = AttentionPooling(2 * size, 1, size if hidden_size is None else hidden_size)
+
+    def pool(self, outputs: Tensor, mask: Tensor, final: Tensor) -> Pooled:
+        """`forward` with shapes checked and the mask on the outputs' device."""
+        return self.pooling.pool(self.gated.join(outputs, mask), mask, final)
+
+
+class GatedQueryPooling(Pooling):
+    """The final state asks the steps, and is answered by the steps with their gates: keys h_t, values [h_t ; g_t].
+
+    `GatedAttention`, then the dot attention of `QueryPooling`, in which write-ups of such models call the final state
+    the target and the steps the source.
+    """
+
+    def __init__(self, size: int, hidden_size: int | None = None) -> None:
+        super().__init__(size, 2 * size)
+        self.gated = GatedAttention(size, hidden_size)
+
+    def pool(self, outputs: Tensor, mask: Tensor, final: Tensor) -> Pooled:
+        """`forward` with shapes checked and the mask on the outputs' device."""
+        steps = self.gated.join(outputs, mask)  # (B, T, 2 * size)
+        context, weights = dot_attend(final.unsqueeze(1), outputs, steps, mask)  # (B, 1, 2 * size), (B, 1, T)
         return Pooled(context.squeeze(1), weights)
 
 
@@ -206,10 +262,11 @@ def build_pooling(kind: str, size: int, num_heads: int = 1, hidden_size: int | N
     """The pooling of a config's name.
 
     Args:
-        kind: last, sum, mean, max, attention, attention-linear (no tanh), query or self-attention.
+        kind: last, sum, mean, max, attention, attention-linear (no tanh), query, self-attention, self-attention-query,
+            gated or gated-query.
         size: of a step.
-        num_heads: of attention, attention-linear and self-attention; the others have none.
-        hidden_size: of the tanh in attention and self-attention; default: size.
+        num_heads: of attention, attention-linear, self-attention and self-attention-query; the others have none.
+        hidden_size: of every tanh in attention, self-attention, gated and gated-query; default: size.
 
     Raises:
         UsageError: an unknown name, or an option outside its range.
@@ -227,6 +284,13 @@ def build_pooling(kind: str, size: int, num_heads: int = 1, hidden_size: int | N
             return QueryPooling(size)
         case "self-attention":
             return SelfAttentionPooling(size, num_heads, hidden_size)
+        case "self-attention-query":
+            return SelfAttentionQueryPooling(size, num_heads)
+        case "gated":
+            return GatedPooling(size, hidden_size)
+        case "gated-query":
+            return GatedQueryPooling(size, hidden_size)
     raise UsageError(
-        f"pooling ({kind!r}) must be last, sum, mean, max, attention, attention-linear, query or self-attention"
+        f"pooling ({kind!r}) must be last, sum, mean, max, attention, attention-linear, query, self-attention, "
+        "self-attention-query, gated or gated-query"
     )

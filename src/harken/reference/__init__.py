@@ -6,9 +6,10 @@ Read in this order, it is a network that attends, from the ground up:
     dense.py         a layer is parameters + forward + backward; embedding, affine
     recurrent.py     one LSTM step, then an LSTM over rows of unequal length
     attention.py     weights, weighted sum, attention, attention over time
-    convolution.py   every step mixed with its neighbours
+    convolution.py   every step, or every step and frequency, mixed with its neighbours
+    spectrogram.py   sound → log-mel frames
     local.py         every place of a vector has a window and weights of its own
-    pooling.py       all steps of a row → one vector: sum, mean, maximum, attention with a learnt question
+    pooling.py       all steps of a row → one vector: sum, mean, maximum, attention with a learnt question; gates
     loss.py          softmax and cross-entropy over the real targets
     seq2seq.py       the layers joined: encoder, decoder, attention, output
     optimization.py  Adam, gradient clipping
@@ -28,7 +29,7 @@ from harken.reference.attention import (
     TimeAttentionLoop,
     WeightSum,
 )
-from harken.reference.convolution import TimeConvolution
+from harken.reference.convolution import TimeConvolution, TimeFrequencyConvolution
 from harken.reference.dense import Layer, TimeAffine, TimeEmbedding
 from harken.reference.functions import (
     mask_from_lengths,
@@ -39,9 +40,10 @@ from harken.reference.functions import (
 from harken.reference.local import LocalLinear
 from harken.reference.loss import TimeSoftmaxWithLoss
 from harken.reference.optimization import Adam, clip_gradients
-from harken.reference.pooling import AttentionPooling, MaxPooling, MeanPooling, SumPooling
+from harken.reference.pooling import AttentionPooling, GatedAttention, MaxPooling, MeanPooling, SumPooling
 from harken.reference.recurrent import LSTMStep, TimeLSTM, lstm_step, lstm_step_backward
 from harken.reference.seq2seq import AttentionSeq2Seq
+from harken.reference.spectrogram import LogMel
 
 __all__ = [
     "Adam",
@@ -49,9 +51,11 @@ __all__ = [
     "AttentionPooling",
     "AttentionSeq2Seq",
     "AttentionWeight",
+    "GatedAttention",
     "LSTMStep",
     "Layer",
     "LocalLinear",
+    "LogMel",
     "MaxPooling",
     "MeanPooling",
     "SumPooling",
@@ -60,6 +64,7 @@ __all__ = [
     "TimeAttentionLoop",
     "TimeConvolution",
     "TimeEmbedding",
+    "TimeFrequencyConvolution",
     "TimeLSTM",
     "TimeSoftmaxWithLoss",
     "WeightSum",

@@ -1,4 +1,4 @@
-"""From a row's steps to one vector: their sum, mean or maximum, or attention with a learnt question.
+"""From a row's steps to one vector: their sum, mean or maximum, or attention with a learnt question; gates before it.
 
 h (B, T, H) are the outputs of a recurrent layer, mask (B, T), True = real. Where the mask is False, h must be finite
 but is otherwise of no consequence. A row without a real step gives 0.
@@ -94,4 +94,46 @@ class AttentionPooling(Layer):
             "query": np.einsum("bkt,bta->ka", dscores, keys),
         }
         dh += dsums @ self.params["weight"]  # (B, T, H), as what says how much
+        return dh
+
+
+class GatedAttention(Layer):
+    """s_t = [h_t ; g_t] with g_t = softmax(W_2 tanh(W_1 h_t + b_1) + b_2) over the features of the step.
+
+    No step looks at another; `AttentionPooling` of the s_t does.
+
+    Args:
+        hidden_weight: W_1 (A, H).
+        hidden_bias: b_1 (A,).
+        gate_weight: W_2 (H, A).
+        gate_bias: b_2 (H,).
+    """
+
+    def __init__(self, hidden_weight: Array, hidden_bias: Array, gate_weight: Array, gate_bias: Array) -> None:
+        super().__init__(
+            hidden_weight=hidden_weight, hidden_bias=hidden_bias, gate_weight=gate_weight, gate_bias=gate_bias
+        )
+
+    def forward(self, h: Array, mask: BoolArray) -> Array:
+        """h (B, T, H), mask (B, T) → s (B, T, 2 H), 0 on padding."""
+        p = self.params
+        hidden = np.tanh(h @ p["hidden_weight"].T + p["hidden_bias"])  # (B, T, A)
+        gates = masked_softmax(hidden @ p["gate_weight"].T + p["gate_bias"], mask[:, :, None])  # (B, T, H)
+        self._h, self._hidden, self._gates, self._mask = h, hidden, gates, mask
+        s: Array = np.concatenate([h * mask[:, :, None], gates], axis=2)  # (B, T, 2 H)
+        return s
+
+    def backward(self, ds: Array) -> Array:
+        """dh (B, T, H). h stands in s, and makes the gate beside it: its gradient is a sum of two."""
+        h, hidden, gates = self._h, self._hidden, self._gates
+        dstates, dgates = np.split(ds, 2, axis=2)  # (B, T, H) each
+        dscores = masked_softmax_backward(gates, dgates)  # (B, T, H), 0 on padding as the gates are
+        dsums = (dscores @ self.params["gate_weight"]) * (1 - hidden**2)  # (B, T, A), through the tanh
+        self.grads = {
+            "hidden_weight": np.einsum("bta,bth->ah", dsums, h),
+            "hidden_bias": dsums.sum(axis=(0, 1)),
+            "gate_weight": np.einsum("bth,bta->ha", dscores, hidden),
+            "gate_bias": dscores.sum(axis=(0, 1)),
+        }
+        dh: Array = dstates * self._mask[:, :, None] + dsums @ self.params["hidden_weight"]
         return dh
