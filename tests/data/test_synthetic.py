@@ -5,7 +5,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from harken.data.synthetic import adding, dates
+from harken.data.synthetic import adding, dates, shapes
 from harken.errors import DataError
 
 # An oracle of its own: what strptime reads, once ordinals and little words are gone.
@@ -84,3 +84,84 @@ def test_adding_is_the_sum_of_two_marked_numbers_one_in_each_half():
 def test_adding_refuses_lengths_that_cannot_be():
     with pytest.raises(DataError, match=r"shortest \(7\) must lie between 2 and longest \(6\)"):
         adding(1, seed=0, shortest=7, longest=6)
+
+
+# An oracle of its own: what W3C's CSS Color 4 calls these colours, or the nearest that it has to how they are used.
+NAMED = {
+    "black": (0, 0, 0), "white": (255, 255, 255), "red": (220, 20, 60), "green": (34, 139, 34), "yellow": (255, 215, 0),
+    "blue": (65, 105, 225), "brown": (139, 69, 19), "orange": (255, 140, 0), "pink": (255, 182, 193),
+    "purple": (128, 0, 128), "grey": (128, 128, 128),
+}  # fmt: skip
+
+
+def looks_like(colour):
+    names = list(NAMED)
+    return names[int(np.abs(np.array(list(NAMED.values())) - colour).sum(axis=1).argmin())]
+
+
+def middle(picture, box):
+    top, left, bottom, right = box
+    edge = (bottom - top) // 4
+    return picture[top + edge : bottom - edge, left + edge : right - edge].reshape(-1, 3).mean(axis=0)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_every_shape_has_the_colour_that_it_is_said_to_have(most):
+    made = shapes(1500, seed=4, most=most)
+    seen: Counter[str] = Counter()
+    for picture, colours, boxes in zip(made.pictures, made.colours, made.boxes, strict=True):
+        assert [looks_like(middle(picture, box)) for box in boxes] == colours
+        seen.update(colours)
+    assert seen.keys() == NAMED.keys()
+    assert min(seen.values()) > 0.7 * sum(seen.values()) / 11
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_boxes_fit_the_shapes_and_circles_differ_from_squares(most):
+    made = shapes(1000, seed=5, size=48, most=most)
+    assert made.pictures.shape == (1000, 48, 48, 3)
+    assert made.pictures.dtype == np.uint8
+    for picture, kinds, boxes in zip(made.pictures.astype(int), made.shapes, made.boxes, strict=True):
+        for kind, box in zip(kinds, boxes, strict=True):
+            top, left, bottom, right = box
+            assert 0 <= top < bottom <= 48
+            assert 0 <= left < right <= 48
+            assert bottom - top == right - left
+            away = np.abs(picture - middle(picture, box)).max(axis=2)
+            inner = away[top:bottom, left:right] < 36  # six times the noise
+            assert inner[:, len(inner) // 2].mean() > 0.9  # to the box's edge, and not beyond it
+            assert [inner[at, -1 - at] for at in (0, -1)].count(True) == (2 if kind == "square" else 0)
+            beyond = [away[top - 1, left:right]] if top else []
+            beyond += [away[bottom, left:right]] if bottom < 48 else []
+            assert all(np.median(row) > 20 for row in beyond)
+
+
+def test_how_many_shapes_there_are_and_that_none_overlap():
+    made = shapes(1200, seed=6, most=3)
+    counts = Counter(map(len, made.boxes))
+    assert counts.keys() == {0, 1, 2, 3}
+    assert min(counts.values()) > 250
+    for boxes in made.boxes:
+        taken = np.zeros((64, 64), int)
+        for top, left, bottom, right in boxes:
+            taken[top:bottom, left:right] += 1
+        assert taken.max(initial=0) <= 1
+    kinds = Counter(kind for kinds in made.shapes for kind in kinds)
+    assert kinds["circle"] == pytest.approx(kinds["square"], rel=0.15)
+    assert {len(boxes) for boxes in shapes(300, seed=6).boxes} == {1}
+
+
+def test_shapes_follow_from_the_seed():
+    first, again, other = shapes(300, seed=7, most=2), shapes(300, seed=7, most=2), shapes(300, seed=8, most=2)
+    assert np.array_equal(first.pictures, again.pictures)
+    assert first[1:] == again[1:]
+    assert first.colours != other.colours
+    assert shapes(0, seed=7).pictures.shape == (0, 64, 64, 3)
+
+
+def test_shapes_that_cannot_be():
+    with pytest.raises(DataError, match=r"size \(15\) must be 16 or more"):
+        shapes(1, seed=0, size=15)
+    with pytest.raises(DataError, match=r"most \(4\) must lie between 1 and 3"):
+        shapes(1, seed=0, most=4)
+    assert len(shapes(50, seed=0, size=16, most=3).boxes) == 50

@@ -8,6 +8,8 @@ from datetime import date, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from harken.data.synthetic_shapes import Shapes as Shapes
+from harken.data.synthetic_shapes import shapes as shapes
 from harken.errors import DataError
 
 _FIRST, _LAST = date(1969, 1, 1), date(2068, 12, 31)  # the hundred years that two digits name, by the rule of POSIX
