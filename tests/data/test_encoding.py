@@ -303,33 +303,33 @@ def test_statistics_are_numpys():
     values = np.random.default_rng(0).normal(5, [1, 100], (50, 2)).astype(np.float32)
     values[3, 0] = values[7, 1] = NAN
     inputs = rows([values[:20], values[20:20], values[20:]], "series", missing="mean")
-    mean, scale = channel_statistics(inputs, "channel")
+    mean, scale = channel_statistics(inputs.rows, "channel")
     np.testing.assert_allclose(mean, np.nanmean(values.astype(float), axis=0), rtol=1e-6)
     np.testing.assert_allclose(scale, np.nanstd(values.astype(float), axis=0), rtol=1e-6)
-    mean, scale = channel_statistics(inputs, "all")
+    mean, scale = channel_statistics(inputs.rows, "all")
     np.testing.assert_allclose(mean, [np.nanmean(values.astype(float))] * 2, rtol=1e-6)
     np.testing.assert_allclose(scale, [np.nanstd(values.astype(float))] * 2, rtol=1e-6)
-    mean, scale = channel_statistics(inputs, "none")
+    mean, scale = channel_statistics(inputs.rows, "none")
     assert (mean.tolist(), scale.tolist()) == ([0, 0], [1, 1])
     assert mean.dtype == scale.dtype == torch.float32
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e8])
 def test_a_channel_that_never_changes(value):
-    mean, scale = channel_statistics(rows(np.full((7, 9), value)), "channel")
+    mean, scale = channel_statistics(rows(np.full((7, 9), value)).rows, "channel")
     assert (mean.tolist(), scale.tolist()) == ([pytest.approx(value)], [1])
 
 
 def test_only_what_the_rows_hold_counts():
     middle = Ragged(torch.tensor([[9.0], [1.0], [3.0], [9.0]]), torch.tensor([1, 2, 3]))
-    assert channel_statistics(rows(middle), "channel")[0].tolist() == [2]
+    assert channel_statistics(rows(middle).rows, "channel")[0].tolist() == [2]
     assert fit(rows(Ragged(torch.tensor([9, 1, 2, 9]), torch.tensor([1, 2, 3])))).ids == (1, 2)
 
 
 @pytest.mark.parametrize("how", ["channel", "all"])
 def test_a_channel_without_a_value(how):
     with pytest.raises(DataError, match="channel 1 has no value in any training row"):
-        channel_statistics(rows([[[1.0, NAN]]], missing="mean"), how)
+        channel_statistics(rows([[[1.0, NAN]]], missing="mean").rows, how)
 
 
 @pytest.mark.parametrize(

@@ -198,10 +198,24 @@ def test_tags_of_several_kinds_and_some_that_are_missing(tmp_path: Path) -> None
     assert set(model.predict(X)) == {"part", "first"}
 
 
-@pytest.mark.parametrize("pooling", ["last", "sum", "mean", "max", "attention-linear", "query", "self-attention"])
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        "last",
+        "sum",
+        "mean",
+        "max",
+        "attention-linear",
+        "query",
+        "self-attention",
+        "self-attention-query",
+        "gated",
+        "gated-query",
+    ],
+)
 def test_every_pooling(pooling: str, tmp_path: Path) -> None:
     X, _ = INPUTS["series of two channels"]
-    heads = {"num_heads": 2} if pooling in ("attention-linear", "self-attention") else {}
+    heads = {"num_heads": 2} if pooling in ("attention-linear", "self-attention", "self-attention-query") else {}
     model = Classifier(**TINY | {"mlp_size": 3, "num_layers": 2}, pooling=pooling, **heads)
     goes_round(model, X, TWO, tmp_path / "bundle")
 

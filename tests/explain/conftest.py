@@ -14,10 +14,12 @@ from harken.data.encoding import Encoder, channel_statistics
 from harken.data.features import Tokenizer
 from harken.data.inputs import as_inputs
 from harken.data.labels import fit_heads
+from harken.data.ragged import Ragged, offsets_from_lengths
 from harken.estimators.seq2seq import Seq2Seq
 from harken.explain.reading import Answer, Reading, Sentence
 from harken.models.frontends import SeriesFrontend
 from harken.models.seq2seq import Seq2SeqModel
+from harken.models.sequence import SequenceModel
 from harken.predictor.sequence import SequencePredictor, build_model
 
 TEXTS = ["27 sept 1994", "tuesday, 3 may 2001", "été ␣ 中", "1/2/03", "x"]
@@ -61,11 +63,19 @@ def predict() -> Callable[..., SequencePredictor]:
             for parameter in model.parameters():
                 parameter.normal_(0, 0.8)
         if isinstance(model.frontend, SeriesFrontend):
-            model.frontend.standardize(*channel_statistics(inputs, run.features.standardize))
+            rows_of = frames_of(model, inputs.rows) if inputs.kind == "audio" else inputs.rows
+            model.frontend.standardize(*channel_statistics(rows_of, run.features.standardize))
         facts = {"encoder": encoder.facts(), "heads": [head.to_json() for head in heads], "indicators": []}
         return SequencePredictor.from_bundle(Bundle(run, dict(encoder.tokenizers), model.state_dict(), facts))
 
     return make
+
+
+def frames_of(model: SequenceModel, rows: Ragged) -> Ragged:
+    """What the model makes of recordings."""
+    frames, lengths = model.frontend.spectrogram(*rows.pad())
+    real = [row[:length] for row, length in zip(frames, lengths.tolist(), strict=True)]
+    return Ragged(torch.cat(real), offsets_from_lengths(lengths))
 
 
 # Readings of every kind, made by hand
@@ -113,6 +123,28 @@ def tagged(words: str, tags: str) -> Reading:
     )
 
 
+def picture(
+    high: int = 4, wide: int = 4, heads: int = 1, by: str = "attention", size: int = 24, answers: int = 1
+) -> Reading:
+    torch.manual_seed(high + wide)
+    said = tuple(Answer(f"attribute {number}", f"label {number}", 0.5) for number in range(answers))
+    maps = tuple((answer.head, torch.rand(high, wide)) for answer in said)
+    weights = maps[0][1].flatten()[None] if by == "gradients" else weights_of(high * wide, heads, by)
+    steps = [f"{row},{column}" for row in range(high) for column in range(wide)]
+    pixels = torch.randint(256, (size, size, 3), dtype=torch.uint8)
+    about = said[0].head if by == "gradients" else None
+    return Reading("image", pixels, said, steps, weights, by=by, about=about, grid=(high, wide), maps=maps)
+
+
+def sound(frames: int, bands: int = 8, heads: int = 1, by: str = "attention", seconds: float | None = 0.01) -> Reading:
+    torch.manual_seed(frames)
+    values = torch.randn(frames, bands).cumsum(0)
+    kind, steps = "spectrogram", [str(frame) for frame in range(frames)]
+    if seconds is not None:
+        kind, steps = "audio", [f"{frame * seconds:.3f} s" for frame in range(frames)]
+    return Reading(kind, values, SAID, steps, weights_of(frames, heads, by), by=by, seconds=seconds)
+
+
 def with_gaps() -> Reading:
     """A series with values that were missing, and one that never changes."""
     reading = series(12, 3)
@@ -153,10 +185,47 @@ SERIES_READINGS = {
     "no steps": series(0, 2),
     "gaps": with_gaps(),
 }
-
-EVERYTHING = {f"text, {n}": r for n, r in TEXT_READINGS.items()} | {
-    f"series, {n}": r for n, r in SERIES_READINGS.items()
+MEDIA_READINGS = {
+    "picture": picture(),
+    "picture, heads": picture(heads=7, answers=3),
+    "picture, gradients": picture(by="gradients", answers=2),
+    "picture, many answers": picture(answers=14),
+    "picture, one cell": picture(1, 1),
+    "picture, one step of many cells": Reading(
+        "image",
+        torch.zeros(24, 24, 3, dtype=torch.uint8),
+        SAID,
+        ["0,0"],
+        torch.ones(1, 1),
+        grid=(1, 1),
+        maps=(("label", torch.zeros(3, 3)),),
+    ),
+    "picture, larger than it is drawn": picture(60, 50, size=600),
+    "no picture": Reading("image", torch.zeros(0, 24, 3, dtype=torch.uint8), SAID, [], torch.zeros(1, 0)),
+    "picture, hostile": Reading(
+        "image",
+        torch.zeros(24, 24, 3, dtype=torch.uint8),
+        (Answer(HOSTILE, f"{HOSTILE} 中$x^2$", 0.5),),
+        ["0,0"],
+        torch.ones(1, 1),
+        grid=(1, 1),
+        maps=((HOSTILE, torch.ones(2, 2)),),
+    ),
+    "recording": sound(40),
+    "recording, heads": sound(40, 20, heads=2),
+    "recording, gradients": sound(40, by="gradients"),
+    "recording, long": sound(5000, 20),
+    "recording, one frame": sound(1),
+    "no recording": sound(0),
+    "spectrogram": sound(40, 20, seconds=None),
+    "spectrogram, one frequency": sound(40, 1, seconds=None),
 }
+
+EVERYTHING = (
+    {f"text, {n}": r for n, r in TEXT_READINGS.items()}
+    | {f"series, {n}": r for n, r in SERIES_READINGS.items()}
+    | MEDIA_READINGS
+)
 
 
 @pytest.fixture(params=EVERYTHING.values(), ids=EVERYTHING.keys())
@@ -169,5 +238,13 @@ def reading(request: pytest.FixtureRequest) -> Reading:
 def make() -> SimpleNamespace:
     """What makes them: ``make.text("a b")``."""
     return SimpleNamespace(
-        text=text, document=document, series=series, tagged=tagged, TEXTS=TEXT_READINGS, HOSTILE=HOSTILE
+        text=text,
+        document=document,
+        series=series,
+        tagged=tagged,
+        picture=picture,
+        sound=sound,
+        TEXTS=TEXT_READINGS,
+        MEDIA=MEDIA_READINGS,
+        HOSTILE=HOSTILE,
     )

@@ -8,6 +8,7 @@ from harken.config import SequenceRun
 from harken.data.batching import ModelInputs, Pieces
 from harken.data.labels import Head
 from harken.explain.attribution import attribute, chosen, integrated_gradients
+from harken.layers.spectrogram import LogMelSpectrogram
 from harken.models.sequence import SequenceModel
 
 HEADS = {
@@ -18,13 +19,16 @@ HEADS = {
     "values": Head("h", "values", 2, (), (0.0, 1.0), (1.0, 2.0)),
 }
 TAGS = Head("h", "tags", 3, ("N", "V", "X"))
+MEASURED = ("series", "vectors", "spectrogram")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 
 
 def build(kind: str, head: Head, **options: object) -> SequenceModel:
     torch.manual_seed(1)
     run = SequenceRun().override(hidden_size=6, embedding_size=5, **options).settled(kind)
-    sizes = {"width": 3} if kind in ("series", "vectors") else {"vocabulary": 20}
+    sizes = {"width": 8 if kind == "spectrogram" else 3} if kind in MEASURED else {"vocabulary": 20}
+    if kind == "audio":
+        sizes = {"spectrogram": LogMelSpectrogram(2000, 8)}
     characters = 9 if kind == "words" and run.features.characters else 0
     model = SequenceModel(run.model, kind, [head], characters=characters, **sizes)
     with torch.no_grad():  # far from linear, so that adding up is no matter of course
@@ -38,8 +42,13 @@ def inputs_of(kind: str, lengths: list[int] = (4, 0, 7, 1)) -> ModelInputs:
     sizes = torch.tensor(lengths, dtype=torch.int64)
     longest = max(lengths, default=0)
     real = torch.arange(longest) < sizes[:, None]
-    if kind in ("series", "vectors"):
-        values = torch.randn(len(lengths), longest, 3, generator=generator, dtype=torch.float64)
+    if kind == "audio":
+        sizes *= 40
+        real = torch.arange(40 * longest) < sizes[:, None]
+        return ModelInputs(torch.randn(real.shape, generator=generator, dtype=torch.float64) * real, sizes, None)
+    if kind in MEASURED:
+        width = 8 if kind == "spectrogram" else 3
+        values = torch.randn(len(lengths), longest, width, generator=generator, dtype=torch.float64)
         return ModelInputs(values * real[..., None], sizes, None)
     ids = torch.randint(1, 9, (len(lengths), longest), generator=generator) * real
     if kind in ("text", "ids"):
@@ -91,6 +100,27 @@ def test_a_step_that_does_not_matter_gets_nothing() -> None:
     assert torch.equal(values[:, [0, 2, 3]], torch.zeros(2, 3))
 
 
+@pytest.mark.parametrize("points", [1, 2, 7])
+def test_crowded_points_are_as_exact(points: int) -> None:
+    x = torch.randn(3, 5, 2, dtype=torch.float64)
+    values, change = integrated_gradients(lambda z, k: z.sum((1, 2)) ** 2, x, points=points, crowded=True)
+    torch.testing.assert_close(values.sum(1), change)
+
+
+def test_crowded_points_where_all_happens_near_0() -> None:
+    """What a norm does: x / |x| has its whole change at the start of the path."""
+    x = torch.randn(3, 5, 2, dtype=torch.float64)
+
+    def function(z: Tensor, copies: int) -> Tensor:
+        return (z / (z.square().sum((1, 2), keepdim=True) + 1e-3).sqrt()).sum((1, 2))
+
+    errors = []
+    for crowded in (False, True):
+        values, change = integrated_gradients(function, x, points=64, crowded=crowded)
+        errors.append(float((values.sum(1) - change).abs().max()))
+    assert errors[1] < 0.1 * errors[0]
+
+
 @pytest.mark.parametrize("largest", [1, 20, 33, 10_000])
 def test_how_the_work_is_cut_does_not_matter(largest: int) -> None:
     x = torch.randn(2, 5, 3, dtype=torch.float64)
@@ -127,8 +157,23 @@ def test_a_model_with_kinks_adds_up_too(options: dict) -> None:
     assert attributed.change.abs().max() > 0.001
 
 
+@pytest.mark.parametrize("kind", ["audio", "spectrogram"])
+def test_sound_adds_up_too(kind: str) -> None:
+    """Maxima, norms and ReLU bend the path: the error falls slowly, and is said."""
+    head, inputs = HEADS["values"], inputs_of(kind)
+    model = build(kind, head, cnn=4, cnn_layers=2)
+    error = {}
+    for points in (128, 4096):
+        found = attribute(model, inputs, head, points=points)
+        error[points] = float((found.error / found.steps.abs().sum(1).clamp(min=1e-9)).max())
+        assert found.change.abs().max() > 0.001
+    assert error[4096] < 0.01
+    assert error[128] < 0.1
+    assert found.steps.shape == (4, 7 if kind == "spectrogram" else 1 + (280 - 50) // 20)
+
+
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("pooling", ["last", "sum", "mean", "max", "attention", "query", "self-attention"])
+@pytest.mark.parametrize("pooling", ["last", "sum", "mean", "max", "attention", "query", "self-attention", "gated"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_every_pooling_in_eval_mode(pooling: str, cell: str, device: str) -> None:
     head = HEADS["classes"]
@@ -140,13 +185,14 @@ def test_every_pooling_in_eval_mode(pooling: str, cell: str, device: str) -> Non
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["text", "ids", "series", "vectors", "words", "sentences"])
+@pytest.mark.parametrize("kind", ["text", "ids", "series", "vectors", "words", "sentences", "audio", "spectrogram"])
 def test_rows_do_not_know_their_batch(kind: str) -> None:
     head = TAGS if kind == "words" else HEADS["classes"]
     model, inputs = build(kind, head), inputs_of(kind)
     together = attribute(model, inputs, head, points=5, largest=30)
     for row, length in enumerate(inputs.lengths.tolist()):
         alone = attribute(model, only(inputs, row), head, points=5)
+        length = alone.steps.shape[1]  # of a recording its frames
         torch.testing.assert_close(together.steps[row, :length], alone.steps[0])
         torch.testing.assert_close(together.change[row : row + 1], alone.change)
         assert not together.steps[row, length:].any()

@@ -116,3 +116,39 @@ def test_the_list_of_a_series_says_its_values(make: SimpleNamespace) -> None:
     assert re.search(r"step \d+ 0\.\d\d", listed(make.series(40, 2)))
     assert re.search(r"chunk \d+ 0\.\d\d", listed(make.series(14, 9, kind="vectors")))
     assert listed(make.series(0, 1)).endswith("nothing to look at")
+
+
+def test_a_picture_is_its_grid(make: SimpleNamespace) -> None:
+    reading = make.picture(3, 5)
+    found = colored(reading)
+    assert found.plain.splitlines()[1:] == [" " * 10] * 3
+    papers = [re.search(r"on rgb\((.*?)\)", str(span.style)) for span in found.spans]
+    expected = [",".join(map(str, shade(w, largest_of(reading.weights)))) for w in reading.weights[0].tolist()]
+    assert [paper[1] for paper in papers if paper] == expected
+    best = int(reading.weights.argmax())
+    assert (
+        listed(reading)
+        .splitlines()[1]
+        .startswith(f"  cell {best // 5},{best % 5} {float(reading.weights.max()):.2f}  ")
+    )
+    assert listed(make.picture(1, 1)).endswith("the whole picture 1.00")
+    assert max(map(len, colored(make.picture(60, 50)).plain.splitlines())) == 72
+    faint = make.picture(by="gradients")
+    faint.weights.mul_(0.001)
+    assert f"{float(faint.weights.max()):.2g}" in listed(faint)
+
+
+def test_sound_is_a_line_of_blocks(make: SimpleNamespace) -> None:
+    reading = make.sound(40)
+    _, blocks, ends = colored(reading).plain.splitlines()
+    assert len(blocks) == 40
+    assert blocks.index("█") == int(reading.weights.argmax())
+    assert ends == "0 s" + "0.40 s".rjust(37)
+    assert len(colored(make.sound(5000)).plain.splitlines()[1]) == 72
+    assert colored(make.sound(40, seconds=None)).plain.splitlines()[2] == "frame 0" + "39".rjust(33)
+    best, weight = int(reading.weights.argmax()), float(reading.weights.max())
+    assert listed(reading).splitlines()[1].startswith(f"  {best / 100:.2f} s {weight:.2f}  ")
+    frames = make.sound(40, seconds=None)
+    assert listed(frames).splitlines()[1].startswith(f"  frame {int(frames.weights.argmax())} ")
+    fine = make.sound(40, seconds=0.0025)
+    assert f"{int(fine.weights.argmax()) * 0.0025:.4f} s" in listed(fine)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -194,7 +195,7 @@ def test_a_step_that_lowers_the_value_decides_too(predict: Predict, monkeypatch:
 
     def forward_embedded(x: torch.Tensor, inputs: ModelInputs) -> SequenceOutput:
         value = x[..., 0].sum(1, keepdim=True)  # (B, 1)
-        return SequenceOutput({"label": value}, torch.ones_like(x[:, None, :, 0]), None)
+        return SequenceOutput({"label": value}, torch.ones_like(x[:, None, :, 0]), None, inputs.lengths)
 
     monkeypatch.setattr(predictor.model, "forward_embedded", forward_embedded)
     with torch.no_grad():
@@ -233,6 +234,29 @@ def test_what_cannot_be_believed(predict: Predict) -> None:
     tagger = predict(rows, [["A", "B", "A", "B"]] * 6, "tag")
     with pytest.raises(UsageError, match="tagger"):
         believe(tagger, inputs_of(tagger, rows))
+
+
+def test_frames_of_a_spectrogram(predict: Predict) -> None:
+    rows = [torch.randn(4 + row % 3, 8) for row in range(8)]
+    predictor = predict(rows, ["a", "b"] * 4, input="spectrogram", cnn=4, cnn_layers=1)
+    found = believe(predictor, inputs_of(predictor, rows), points=4)
+    assert found.rows == 8
+    assert "setting the 1 to 50% of frames with most attention to the channels' mean" in found.sentence()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "words"),
+    [("image", (12, 12, 3), "cells of a picture overlap"), ("audio", (300,), "frames of a recording overlap")],
+)
+def test_what_cannot_be_taken_out(predict: Predict, kind: str, shape: tuple[int, ...], words: str) -> None:
+    rows = [
+        (255 * np.random.default_rng(row).random(shape)).astype("uint8" if kind == "image" else "float32")
+        for row in (0, 1)
+    ]
+    reading = {"image_size": 12} if kind == "image" else {"sample_rate": 2000, "mels": 8}
+    predictor = predict(rows, ["a", "b"], input=kind, cnn=4, cnn_layers=1, **reading)
+    with pytest.raises(UsageError, match=words):
+        believe(predictor, inputs_of(predictor, rows))
 
 
 # The verdict

@@ -11,7 +11,7 @@ import torch
 from matplotlib.image import imread
 
 from harken.errors import UsageError
-from harken.explain import series_plot, text_plot
+from harken.explain import picture_plot, series_plot, text_plot
 from harken.explain.reading import Answer, Reading
 from harken.explain.reading_files import figure_of, write
 from harken.explain.series_plot import series_figure
@@ -140,12 +140,12 @@ def test_a_long_title_is_shortened(tmp_path: Path) -> None:
         assert imread(tmp_path / f"seen-{number}.png").shape[1] < 1600
 
 
-@pytest.mark.parametrize("module", [series_plot, text_plot])
+@pytest.mark.parametrize("module", [picture_plot, series_plot, text_plot])
 def test_leaves_pyplot_alone(make: SimpleNamespace, module: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it now fails
     importlib.reload(module)
-    figure_of(make.series(3, 1))
-    figure_of(make.text("a b"))
+    for reading in (make.series(3, 1), make.text("a b"), make.picture(), make.sound(3)):
+        figure_of(reading)
 
 
 def test_files(make: SimpleNamespace, tmp_path: Path) -> None:
@@ -158,3 +158,43 @@ def test_files(make: SimpleNamespace, tmp_path: Path) -> None:
         write(readings, tmp_path / "seen.pdf")
     with pytest.raises(UsageError, match="no answer to draw"):
         write([], tmp_path / "seen.png")
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.0125, None])
+def test_weights_stand_under_their_frames(make: SimpleNamespace, seconds: float | None) -> None:
+    reading = make.sound(43, 20, heads=2, seconds=seconds)
+    figure = series_figure(reading)
+    shown, *strips = figure.axes
+    assert len(strips) == 2
+    assert shown.get_xlim() == strips[0].get_xlim() == (-0.5, 42.5)
+    assert (shown.get_position().x0, shown.get_position().x1) == (
+        strips[0].get_position().x0,
+        strips[0].get_position().x1,
+    )
+    (image,) = shown.images
+    assert np.array_equal(image.get_array(), reading.source.numpy().T)
+    assert image.get_extent() == [-0.5, 42.5, -0.5, 19.5]
+    low, high = shown.get_ylim()
+    assert low < high, "low frequencies below"
+    assert shown.get_ylabel() == ("mel band" if seconds else "frequency")
+    for strip, weights in zip(strips, reading.weights, strict=True):
+        heights, edges, _ = strip.patches[0].get_data()
+        assert np.allclose(heights, weights)
+        assert np.array_equal(edges, np.arange(44) - 0.5)
+    axis = strips[-1]
+    assert axis.get_xlabel() == ("seconds" if seconds else "frame")
+    ticks, names = axis.get_xticks(), [float(name.get_text().replace("−", "-")) for name in axis.get_xticklabels()]
+    if seconds is None:
+        assert [name for name in names if 0 <= name < 43] == [tick for tick in ticks if 0 <= tick < 43]
+    else:
+        assert names[0] == 0
+        assert len(names) > 3
+        assert np.allclose((np.array(ticks) + 0.5) * seconds, names)  # a frame begins at its left edge
+
+
+def test_sound_with_gaps(make: SimpleNamespace, tmp_path: Path) -> None:
+    reading = make.sound(40, seconds=None)
+    reading.source[3:5] = torch.nan
+    write([reading], tmp_path / "gaps.png")
+    reading.source[:] = torch.nan
+    write([reading], tmp_path / "nothing.png")

@@ -132,3 +132,5 @@ def test_parts_that_do_not_fit() -> None:
         Reading("text", "ab", ONE, ["a", "b"], torch.ones(1, 3))
     with pytest.raises(ShapeError, match="spans"):
         Reading("text", "ab", ONE, ["a", "b"], torch.ones(1, 2), [(0, 1)])
+    with pytest.raises(ShapeError, match=r"grid \(2, 2\)"):
+        Reading("image", torch.zeros(8, 8, 3), ONE, ["0,0", "0,1"], torch.ones(1, 2), grid=(2, 2))

@@ -1,5 +1,6 @@
 """The page holds every word and weight, needs nothing else, and a text in it stays a text."""
 
+import base64
 import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -7,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from harken.explain.colored import listed
 from harken.explain.labels import running
 from harken.explain.reading import Reading
 from harken.explain.reading_page import reading_page
 from harken.explain.shades import largest_of, shade
 
-VOID = {"meta"}
+VOID = {"meta", "img"}
 
 
 class Reader(HTMLParser):
@@ -48,8 +50,11 @@ def test_any_reading_is_a_whole_page(reading: Reading) -> None:
     assert not read.open
     assert "row 7" in "".join(read.texts)
     policy = next(dict(tag)["content"] for name, tag in read.tags if "http-equiv" in tag)
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
-    assert not re.search(r"https?:|url\(|@import|nan|inf\b", content)
+    drawn = reading.kind in ("image", "audio", "spectrogram")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'" + ("; img-src data:" if drawn else "")
+    plain = re.sub(r"data:image/png;base64,[\w+/=]+", "", content)
+    assert (plain != content) == drawn
+    assert not re.search(r"https?:|url\(|@import|\bnan\b|inf\b", plain)
     if reading.kind == "text":
         assert running(reading.source) in "".join(read.texts)
 
@@ -139,3 +144,16 @@ def test_missing_values_part_the_curve(make: SimpleNamespace) -> None:
     assert [len(points) for points in curves] == [3, 7]
     heights = [float(point.split(",")[1]) for points in curves for point in points]
     assert (min(heights), max(heights)) == (4, 60)
+
+
+def test_pictures_and_sound_stand_in_the_page(make: SimpleNamespace) -> None:
+    """As the PNG that they are, and in words."""
+    for reading in (make.picture(), make.sound(40), make.sound(40, seconds=None)):
+        (image,) = [tag for name, tag in Reader(reading_page([reading, make.text("a b")])).tags if name == "img"]
+        address, content = image["src"].split(",")
+        assert address == "data:image/png;base64"
+        assert base64.b64decode(content, validate=True).startswith(b"\x89PNG")
+        assert image["alt"] == "; ".join(line.strip() for line in listed(reading).splitlines())
+    (hostile,) = [tag for name, tag in Reader(reading_page([make.MEDIA["picture, hostile"]])).tags if name == "img"]
+    assert set(hostile) == {"src", "alt"}
+    assert "blue speaks for the answer" in reading_page([make.sound(40, by="gradients")])

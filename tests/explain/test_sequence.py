@@ -1,13 +1,18 @@
 """Every weight stands at its own step of the row as it was given, whatever batch, padding and order were inside."""
 
 from collections.abc import Callable
+from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
+from harken.config import SequenceModelConfig
 from harken.data.inputs import Inputs, as_inputs
+from harken.data.ragged import Ragged
 from harken.errors import UsageError
 from harken.explain.colored import colored
+from harken.explain.grad_cam import grad_cam
 from harken.explain.reading_page import reading_page
 from harken.explain.sequence import read_of
 from harken.predictor.sequence import SequencePredictor
@@ -164,14 +169,20 @@ def test_a_pooling_without_weights(predict: Predict, pooling: str) -> None:
     # On a path through 30 steps of random weights it takes luck to add up: these are drawn for small letters.
     predictor = predict(TEXTS, LABELS, pooling=pooling, lowercase=True)
     inputs = inputs_of(predictor, TEXTS)
-    with pytest.raises(UsageError, match=rf"pooling={pooling} .* pooling=attention, attention-linear, query or self"):
+    with pytest.raises(UsageError, match=rf"pooling={pooling} has no weights") as refused:
         read_of(predictor, inputs)
+    (choices,) = filter(None, map(get_args, get_args(SequenceModelConfig.model_fields["pooling"].annotation)))
+    offered = str(refused.value).split("pooling=")[-1].replace(" or ", ", ").split(", ")
+    assert sorted([*offered, "last", "sum", "mean", "max"]) == sorted(choices)
     readings = read_of(predictor, inputs, by="gradients")
     assert [len(reading.steps) for reading in readings] == [reading.weights.shape[1] for reading in readings]
     assert max(reading.error for reading in readings) < 0.02
 
 
-@pytest.mark.parametrize("pooling", ["attention", "attention-linear", "query", "self-attention"])
+@pytest.mark.parametrize(
+    "pooling",
+    ["attention", "attention-linear", "query", "self-attention", "self-attention-query", "gated", "gated-query"],
+)
 def test_every_pooling_with_weights(predict: Predict, pooling: str) -> None:
     predictor = predict(TEXTS, LABELS, pooling=pooling)
     for reading in read_of(predictor, inputs_of(predictor, TEXTS)):
@@ -195,3 +206,111 @@ def test_nothing_is_kept(predict: Predict) -> None:
     assert all(torch.equal(value, before[name]) for name, value in predictor.model.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in predictor.model.parameters())
     assert not predictor.model.training
+
+
+# Pictures and sound
+
+SMALL = {"cnn": 4, "cnn_layers": 2}
+
+
+def pictures(count: int = 5, size: int = 14) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(256, size=(count, size, size, 3), dtype=np.uint8))
+
+
+def recordings(lengths: tuple[int, ...] = (400, 0, 30, 1000, 555)) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.normal(size=length).astype(np.float32) for length in lengths]
+
+
+def predict_pictures(predict: Predict, answers: object = None, **options: object) -> SequencePredictor:
+    answers = {"colour": list("rgbrg"), "many": [["x"], ["x", "y"], [], ["y"], ["x"]]} if answers is None else answers
+    return predict(pictures(), answers, input="image", image_size=14, **SMALL, **options)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_pictures(predict: Predict, heads: int) -> None:
+    predictor = predict_pictures(predict, num_heads=heads)
+    given = pictures()
+    readings = read_of(predictor, inputs_of(predictor, given))
+    for reading, pixels in zip(readings, given, strict=True):
+        assert reading.grid == (4, 4)
+        assert reading.steps[:5] == ["0,0", "0,1", "0,2", "0,3", "1,0"]
+        assert np.array_equal(reading.source, pixels)
+        (batch,) = predictor.batches(inputs_of(predictor, [pixels]))
+        alone = predictor.answer(batch)
+        torch.testing.assert_close(reading.weights, alone.weights[0])
+        torch.testing.assert_close(reading.weights.sum(1), torch.ones(heads))
+        maps = grad_cam(predictor.model, batch.inputs, predictor.heads)
+        assert [name for name, _ in reading.maps] == ["colour", "many"]
+        for name, cells in reading.maps:
+            torch.testing.assert_close(cells, maps[name][0], rtol=1e-4, atol=1e-6)
+        assert reading.rows(0)[5]["text"] == "1,1"
+
+
+def test_pictures_by_gradients_are_grad_cam(predict: Predict) -> None:
+    predictor = predict_pictures(predict, pooling="mean")
+    readings = read_of(predictor, inputs_of(predictor, pictures()), by="gradients", head="many")
+    assert {(reading.by, reading.about, reading.error) for reading in readings} == {("gradients", "many", None)}
+    for reading in readings:
+        assert torch.equal(reading.weights.view(4, 4), dict(reading.maps)["many"])
+    assert any(reading.weights.any() for reading in readings)
+
+
+def test_pictures_as_one_step(predict: Predict) -> None:
+    predictor = predict_pictures(predict, cells=False)
+    inputs = inputs_of(predictor, pictures())
+    for reading in read_of(predictor, inputs):
+        assert (reading.grid, reading.steps, reading.weights.tolist()) == ((1, 1), ["0,0"], [[1.0]])
+        assert reading.maps[0][1].shape == (4, 4)
+    for reading in read_of(predictor, inputs, by="gradients"):
+        assert reading.grid == (4, 4)
+        assert torch.equal(reading.weights[0], reading.maps[0][1].flatten())
+
+
+@pytest.mark.parametrize("by", ["attention", "gradients"])
+def test_a_row_without_a_picture(predict: Predict, by: str) -> None:
+    predictor = predict_pictures(predict)
+    whole = inputs_of(predictor, pictures(3)).rows
+    values, offsets = whole.values, torch.tensor([0, 14, 14, 42])
+    inputs = Inputs("image", Ragged(values, offsets[[0, 1, 2]]))  # a picture, and nothing
+    for rows in (inputs, inputs.take([1])):
+        reading = read_of(predictor, rows, by=by)[-1]
+        assert (reading.steps, reading.grid, reading.maps) == ([], None, ())
+        assert reading.weights.shape == (1, 0)
+        assert reading_page([reading])
+        assert "no picture" in colored(reading).plain
+
+
+@pytest.mark.parametrize("by", ["attention", "gradients"])
+def test_recordings(predict: Predict, by: str) -> None:
+    given = recordings()
+    options = {"input": "audio", "sample_rate": 2000, "mels": 8, "num_heads": 2, **SMALL}
+    predictor = predict(given, ["a", "b", "a", "b", "a"], **options)
+    readings = read_of(predictor, inputs_of(predictor, given), by=by, points=8)
+    for reading, samples in zip(readings, given, strict=True):
+        frames = 1 + max(0, len(samples) - 50) // 20 if len(samples) else 0  # windows of 25 ms, 10 ms apart
+        assert reading.seconds == 0.01
+        assert reading.steps == [f"{0.01 * frame:.3f} s" for frame in range(frames)]
+        spectrogram = predictor.model.frontend.spectrogram
+        expected = spectrogram(torch.tensor(samples)[None], torch.tensor([len(samples)])).frames[0]
+        torch.testing.assert_close(reading.source, expected)
+        (alone,) = read_of(predictor, inputs_of(predictor, [samples]), by=by, points=8)
+        torch.testing.assert_close(reading.weights, alone.weights, rtol=1e-3, atol=1e-4)
+        assert reading.weights.shape == (2 if by == "attention" else 1, frames)
+        if by == "attention" and frames:
+            torch.testing.assert_close(reading.weights.sum(1), torch.ones(2))
+        assert all(row["values"] is None for row in reading.rows(0))
+
+
+@pytest.mark.parametrize("by", ["attention", "gradients"])
+def test_spectrograms(predict: Predict, by: str) -> None:
+    given = series(channels=8)
+    predictor = predict(given, ["a", "b"] * 6, input="spectrogram", **SMALL)
+    for reading, frames in zip(read_of(predictor, inputs_of(predictor, given), by=by), given, strict=True):
+        assert torch.equal(reading.source, frames)
+        assert reading.steps == [str(frame) for frame in range(len(frames))]
+        assert reading.weights.shape == (1, len(frames))
+        assert reading.seconds is None
+        assert [(row["index"], row["text"], row["values"]) for row in reading.rows(0)] == [
+            (frame, None, None) for frame in range(len(frames))
+        ]

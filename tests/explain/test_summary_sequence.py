@@ -10,11 +10,19 @@ from harken.config import SequenceRun
 from harken.data.labels import Head
 from harken.explain.diagram import diagram
 from harken.explain.summary import Summary, summarise
+from harken.layers.spectrogram import LogMelSpectrogram
 from harken.models.sequence import SequenceModel
 
 STARS = Head("stars", "classes", 5, (1, 2, 3, 4, 5))
 TAGS = Head("pos", "tags", 7, tuple("ABCDEFG"))
-SIZES = {"series": {"width": 3}, "vectors": {"width": 3}, "words": {"vocabulary": 30, "characters": 9}}
+SIZES = {
+    "series": {"width": 3},
+    "vectors": {"width": 3},
+    "words": {"vocabulary": 30, "characters": 9},
+    "image": {},
+    "audio": {"spectrogram": LogMelSpectrogram(2000, 8)},
+    "spectrogram": {"width": 8},
+}
 
 
 def build(kind: str, *heads: Head, **options: object) -> tuple[SequenceModel, Summary]:
@@ -52,8 +60,11 @@ def test_by_hand() -> None:
         ("vectors", [Head(f"h{i}", "binary", 1, (0, 1)) for i in range(7)], {}),
         ("sentences", [STARS], {"num_layers": 2}),
         ("words", [TAGS], {}),
+        ("image", [STARS], {"cnn": 4}),
+        ("audio", [STARS], {"cnn": 4}),
+        ("spectrogram", [STARS], {"cnn": 4}),
     ],
-    ids=["text", "ids", "series", "vectors", "sentences", "words"],
+    ids=["text", "ids", "series", "vectors", "sentences", "words", "image", "audio", "spectrogram"],
 )
 def test_every_kind(tmp_path: Path, kind: str, heads: list[Head], options: dict) -> None:
     model, summary = build(kind, *heads, **options)
@@ -68,6 +79,19 @@ def test_every_kind(tmp_path: Path, kind: str, heads: list[Head], options: dict)
     assert len(set(places)) == len(places) > len(summary.layers)  # no box upon another
     summary.draw(tmp_path / "model.png")
     assert min(imread(tmp_path / "model.png").shape[:2]) > 500
+
+
+def test_pictures_and_sound() -> None:
+    """What goes in, and the steps that the front end makes of it."""
+    for kind, given, steps in (
+        ("image", {"pixels": [2, 32, 32, 3]}, [2, 16, 16]),
+        ("audio", {"samples": [2, 50 + 11 * 20]}, [2, 12, 4]),
+        ("spectrogram", {"frames": [2, 12, 8]}, [2, 12, 4]),
+    ):
+        _, summary = build(kind, STARS, cnn=4, image_size=32)
+        assert summary.given == given
+        assert summary.layer("frontend").shapes == {"x": steps}
+    assert "S=32" in build("image", STARS, cnn=4, image_size=32)[1].table()
 
 
 def test_what_a_tagger_sees() -> None:

@@ -98,7 +98,8 @@ def test_a_local_layer_sees_each_step_alone_and_leaves_padding_0() -> None:
 
 def test_a_token_is_its_vector_and_padding_is_0() -> None:
     frontend, values = scrambled(TokenFrontend(V, E)), ids(4, 5)
-    x, weights = frontend(ModelInputs(values, LENGTHS, None))
+    x, weights, lengths = frontend(ModelInputs(values, LENGTHS, None))
+    assert torch.equal(lengths, LENGTHS)
     assert weights is None
     assert x.shape == (4, 5, frontend.output_size)
     assert torch.equal(x[MASK], frontend.embedding.weight[values[MASK]])
@@ -193,7 +194,8 @@ def test_channels_must_fit() -> None:
 
 def test_a_word_is_its_vector_and_its_spelling() -> None:
     frontend, values, parts = words(), ids(4, 5, seed=2), pieces()
-    x, weights = frontend(ModelInputs(values, LENGTHS, parts))
+    x, weights, lengths = frontend(ModelInputs(values, LENGTHS, parts))
+    assert torch.equal(lengths, LENGTHS)
     assert weights is None
     assert x.shape == (4, 5, frontend.output_size) == (4, 5, E + 2 * H)
     assert bool((x[~MASK] == 0).all())
@@ -214,7 +216,8 @@ def test_words_alone() -> None:
 @pytest.mark.parametrize("pooling", ["attention", "last", "max"])
 def test_a_sentence_is_read_and_pooled_alone(pooling: str) -> None:
     frontend, parts = sentences(pooling), pieces()
-    x, weights = frontend(ModelInputs(INDEX, LENGTHS, parts))
+    x, weights, lengths = frontend(ModelInputs(INDEX, LENGTHS, parts))
+    assert torch.equal(lengths, LENGTHS)
     assert x.shape == (4, 5, frontend.output_size)
     assert bool((x[~MASK] == 0).all())
     for row, step in MASK.nonzero().tolist():

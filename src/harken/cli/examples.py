@@ -13,6 +13,7 @@ from harken.config import ExamplesConfig
 from harken.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from harken.config import InputKind
     from harken.data.encoding import Encoder
     from harken.data.examples import Examples
     from harken.data.inputs import Inputs
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from harken.estimators.sequence import SequenceEstimator
 
 READING = (
-    "text", "series", "vectors", "words", "id", "time", "key", "delimiter", "header", "encoding", "skip_bad_rows",
-    "max_characters", "truncate", "max_steps",
+    "text", "series", "vectors", "words", "image", "audio", "root", "id", "time", "key", "delimiter", "header",
+    "encoding", "skip_bad_rows", "max_characters", "truncate", "max_steps", "max_pixels", "max_seconds",
 )  # fmt: skip
 """Fields about a file of rows."""
 
@@ -37,20 +38,40 @@ def read_asked(
     """
     from harken.data.examples import Examples
     from harken.data.inputs import as_inputs
+    from harken.data.media import is_media
 
     if typed and data:
         raise UsageError("texts were typed and --data was given: leave one of them out")
     reading, kind = estimator.config.data, estimator.predictor.encoder.kind
     if data:
         return read_file(data, reading, estimator.task, require_labels=False, require_key=require_key)
-    if kind not in ("text", "sentences", "words"):
+    if kind not in ("text", "sentences", "words") and not is_media(kind):
         raise UsageError(f"this model reads {kind}, which cannot be typed: give a file of rows with --data")
     lines = typed_or_piped(typed, reading)
+    if is_media(kind):
+        return _of_files(lines, kind, reading)
     try:
         inputs = as_inputs(lines, reading, estimator.task)
     except DataError as error:
         raise DataError(f"{'the typed texts' if typed else 'standard input'}: {error}") from None
     return Examples(inputs, None, None, None, list(range(len(lines))), 0, [], reading.model_copy(update={"key": None}))
+
+
+def _of_files(paths: list[str], kind: InputKind, reading: ExamplesConfig) -> Examples:
+    """Pictures or recordings whose paths were typed or piped: whoever did that may read any file."""
+    from harken.data.examples import Examples
+    from harken.data.inputs import as_inputs
+    from harken.data.media import read_files
+
+    media = read_files(paths, kind, reading, None)
+    if media.problems and (not reading.skip_bad_rows or len(media.problems) == len(paths)):
+        raise DataError(media.problems[min(media.problems)])
+    kept = [row for row in range(len(paths)) if row not in media.problems]
+    if media.problems:
+        say(f"warning: files that cannot be read and were skipped: {len(media.problems)}")
+    inputs = as_inputs(media.rows, reading.model_copy(update={"input": kind}), "classify").take(kept)
+    reading = reading.model_copy(update={"key": reading.key or "path"})
+    return Examples(inputs, None, None, [paths[row] for row in kept], kept, len(media.problems), [], reading)
 
 
 def read_file(

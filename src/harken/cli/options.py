@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from harken.config import RECIPES, TASKS
+from harken.config import INPUT_COLUMNS, RECIPES, TASKS
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or the bundle in it.")]
 Texts = Annotated[
@@ -36,16 +36,17 @@ ANSWERING = ("decoder", "beam_size", "temperature", "seed", "length_penalty", "m
 """Fields about how an answer is read off a trained model."""
 
 
-OF_THE_DATA = {"skip_bad_rows": False}
+OF_THE_DATA: dict[str, Any] = {"skip_bad_rows": False, "root": None}
 """Fields that are about one file and not about the model: what training chose for its own file does not carry over.
 
 The answers to a file belong to its lines, so no line is left out unless somebody asks for it now.
 """
 
-_TOLD = ("text", "series", "vectors", "words", "label", "id", "time")  # by name or content of a column
+_TOLD = (*INPUT_COLUMNS, "label", "id", "time")  # by name or content of a column
 
 _DEFAULTS = {
     "skip_bad_rows": "no",
+    "root": "the folder of the file",
     **dict.fromkeys(("key", "weight"), "as the run has it, where the file has that column"),
 }
 

@@ -23,5 +23,6 @@ def open_run(run: Path, options: Mapping[str, Any]) -> Any:
         from harken.estimators.loading import load
 
         estimator = load(run)
-        estimator.config = estimator.config.override(**(OF_THE_DATA | dict(options)))
+        fresh = {name: value for name, value in OF_THE_DATA.items() if name in estimator.config.option_names()}
+        estimator.config = estimator.config.override(**(fresh | dict(options)))
     return estimator

@@ -9,10 +9,11 @@ from harken.config.recipes import RECIPES, VALUES, InputKind
 from harken.config.run import TASKS, RunConfig
 from harken.config.section import ByKind, Fraction, Section, TokenKind
 from harken.config.seq2seq import DataConfig, DecodingConfig, FeaturesConfig, Seq2SeqConfig, Seq2SeqRun
-from harken.config.sequence import ExamplesConfig, ReadingConfig, SequenceModelConfig, SequenceRun
+from harken.config.sequence import INPUT_COLUMNS, ExamplesConfig, ReadingConfig, SequenceModelConfig, SequenceRun
 from harken.config.training import Seq2SeqTraining, SequenceTraining, TrainingConfig
 
 __all__ = [
+    "INPUT_COLUMNS",
     "RECIPES",
     "TASKS",
     "VALUES",

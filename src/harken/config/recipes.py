@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-InputKind = Literal["text", "ids", "series", "vectors", "sentences", "words"]
+InputKind = Literal["text", "ids", "series", "vectors", "sentences", "words", "image", "audio", "spectrogram"]
 
 _TOKENS: dict[str, Any] = {
     # features
@@ -51,6 +51,9 @@ _NUMBERS = _TOKENS | {
     "weight_decay": 1.0,
 }
 
+_PICTURES = _NUMBERS | {"standardize": "none", "min_steps": 1500, "learning_rate": 1e-3, "weight_decay": 0.05}
+_SOUND = _NUMBERS | {"min_steps": 1500, "learning_rate": 1e-3, "weight_decay": 0.05}
+
 RECIPES: dict[InputKind, dict[str, Any]] = {
     "text": _TOKENS,
     "ids": _TOKENS,
@@ -59,6 +62,9 @@ RECIPES: dict[InputKind, dict[str, Any]] = {
     | {"lowercase": True, "characters": True, "embedding_size": 100, "hidden_size": 200, "dropout": 0.4, "epochs": 5},
     "series": _NUMBERS | {"convolution": 64},
     "vectors": _NUMBERS,
+    "image": _PICTURES,
+    "audio": _SOUND,
+    "spectrogram": _SOUND,
 }
 """Kind of input → option → its value."""
 
@@ -69,16 +75,38 @@ VALUES: dict[InputKind, dict[str, Any]] = {"series": _EXACT, "vectors": _EXACT}
 _TEXTS: tuple[InputKind, ...] = ("text", "sentences", "words")
 _LOOKED_UP: tuple[InputKind, ...] = ("text", "ids", "sentences", "words")
 _MEASURED: tuple[InputKind, ...] = ("series", "vectors")
+_FILES: tuple[InputKind, ...] = ("image", "audio", "spectrogram")
+_SOUNDS: tuple[InputKind, ...] = ("audio", "spectrogram")
+_STEPS: tuple[InputKind, ...] = (*_TEXTS, "ids", *_MEASURED, "spectrogram")
 
 KINDS: dict[str, tuple[InputKind, ...]] = {
-    "missing": _MEASURED,
+    "missing": (*_MEASURED, "spectrogram"),
+    "strip": _TEXTS,
+    "max_characters": _TEXTS,
+    "truncate": _STEPS,
+    "max_steps": _STEPS,
+    "root": _FILES,
+    "image_size": ("image",),
+    "max_pixels": ("image",),
+    "sample_rate": ("audio",),
+    "max_seconds": ("audio",),
+    "mels": ("audio",),
+    "window": ("audio",),
+    "hop": ("audio",),
+    "cnn": _FILES,
+    "cnn_layers": _FILES,
+    "cells": ("image",),
+    "flip": ("image",),
+    "shift": ("image",),
+    "jitter": ("image",),
+    "spec_augment": _SOUNDS,
     "tokens": ("text", "sentences"),
     "lowercase": _TEXTS,
     "vocabulary_size": _LOOKED_UP,
     "min_count": _LOOKED_UP,
     "characters": ("words",),
     "word_vectors": _TEXTS,
-    "standardize": _MEASURED,
+    "standardize": (*_MEASURED, *_SOUNDS),
     "embedding_size": _LOOKED_UP,
     "embedding_dropout": _LOOKED_UP,
     "word_dropout": _LOOKED_UP,
@@ -104,7 +132,10 @@ WITHOUT: dict[str, tuple[str, tuple[Any, ...]]] = {
     "character_size": ("characters", (False,)),
     "character_hidden": ("characters", (False,)),
     "kernel_size": ("convolution", (0,)),
+    "cell": ("num_layers", (0,)),
+    "hidden_size": ("num_layers", (0,)),
+    "bidirectional": ("num_layers", (0,)),
     "local_size": ("local", (0,)),
-    "num_heads": ("pooling", ("last", "sum", "mean", "max", "query")),
+    "num_heads": ("pooling", ("last", "sum", "mean", "max", "query", "gated", "gated-query")),
 }
 """Option → another one, and its values under which the first does nothing."""

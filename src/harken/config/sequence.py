@@ -13,17 +13,26 @@ from harken.config.section import ByKind, Columns, FractionOrNone, RowsConfig, S
 from harken.config.training import SequenceTraining
 from harken.errors import ConfigError
 
+_COMPARES = ("self-attention", "self-attention-query")
+"""Poolings in which every step of a row looks at every other."""
+
+INPUT_COLUMNS = ("text", "series", "vectors", "words", "image", "audio")
+"""Options that name the column of the input; one of them says what a row is."""
+
 
 class ExamplesConfig(RowsConfig):
     """Where the rows come from."""
 
     train: str | None = Field(
-        None, description="File of training rows: CSV, TSV, JSON Lines, Parquet, .ts, .npz or CoNLL, plain or .gz."
+        None,
+        description="File of training rows: CSV, TSV, JSON Lines, Parquet, .ts, .npz or CoNLL, plain or .gz; or a "
+        "folder of pictures or recordings, with one folder for each class.",
     )
     input: InputKind | None = Field(
         None,
         description="What a row is: text, ids (whole numbers), series (numbers over time), vectors (a document as "
-        "chunk vectors), sentences (a document as sentences), words (for tagging); none: told from the data.",
+        "chunk vectors), sentences (a document as sentences), words (for tagging), image, audio, spectrogram; none: "
+        "told from the data.",
     )
     text: str | None = Field(None, description="Column of the texts.")
     series: Columns = Field(
@@ -32,6 +41,15 @@ class ExamplesConfig(RowsConfig):
     vectors: str | None = Field(None, description="Column that holds a list of vectors for each document (Parquet).")
     words: str | None = Field(
         None, description="Column of the words to tag: a column of lists, or in a CoNLL file its name or number from 1."
+    )
+    image: str | None = Field(None, description="Column of the pictures: their files' paths, from the table's folder.")
+    audio: str | None = Field(
+        None,
+        description="Column of the recordings: paths of WAV files, or of spectrograms (frequencies, steps) in .npy or "
+        ".npz files, from the table's folder.",
+    )
+    root: str | None = Field(
+        None, description="Folder that these files may lie in, and that their paths begin at; none: the table's own."
     )
     label: Columns = Field(
         (), description="Columns of the answer; may be repeated: several are several attributes, or several values."
@@ -62,6 +80,15 @@ class ExamplesConfig(RowsConfig):
     encoding: str = Field("utf-8", description="How a text file spells its characters in bytes.")
     truncate: int | None = Field(None, ge=1, description="Read only so many steps of a row, from its start.")
     max_steps: int = Field(1_000_000, ge=1, description="Longest row that is accepted, in steps.")
+    image_size: int = Field(64, ge=1, le=1024, description="Pixels: a picture is read at so many by so many.")
+    max_pixels: int = Field(100_000_000, ge=1, description="Largest picture that is accepted, in pixels.")
+    sample_rate: int | None = Field(
+        None,
+        ge=100,
+        le=400_000,
+        description="Samples a second that recordings are brought to; none: what most training rows have.",
+    )
+    max_seconds: float = Field(600.0, gt=0, description="Longest recording that is accepted, in seconds.")
     missing: Literal["refuse", "carry", "linear", "mean"] = Field(
         "refuse",
         description="Values that are missing in a series: refuse them, carry the last one on, draw a line between "
@@ -70,7 +97,7 @@ class ExamplesConfig(RowsConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        columns = {"text": self.text, "series": self.series, "vectors": self.vectors, "words": self.words}
+        columns = {name: getattr(self, name) for name in INPUT_COLUMNS}
         named = [name for name, column in columns.items() if column]
         if len(named) > 1:
             raise ValueError(
@@ -104,6 +131,9 @@ class ReadingConfig(Section):
     standardize: ByKind[Literal["channel", "all", "none"]] = by_kind(
         "Give a series mean 0 and variance 1 over the training rows: each channel, all channels together, or neither."
     )
+    mels: int = Field(64, ge=1, le=512, description="Frequency bands of a recording's log-mel spectrogram.")
+    window: float = Field(0.025, gt=0, le=1, description="Seconds that a frame of the spectrogram covers.")
+    hop: float = Field(0.010, gt=0, le=1, description="Seconds from one frame of the spectrogram to the next.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,7 +148,7 @@ class SequenceModelConfig(Section):
     cell: Literal["lstm", "gru"] = Field("lstm", description="Recurrent cell.")
     embedding_size: ByKind[int] = by_kind("Length of a token's vector.", ge=1)
     hidden_size: ByKind[int] = by_kind("Units per recurrent layer and direction.", ge=1)
-    num_layers: ByKind[int] = by_kind("Stacked recurrent layers.", ge=1)
+    num_layers: ByKind[int] = by_kind("Stacked recurrent layers; 0: none, what the front end gives is pooled.", ge=0)
     bidirectional: ByKind[bool] = by_kind("Read a row in both directions.")
     dropout: ByKind[float] = by_kind(
         "Probability of dropping a value before, between and after the recurrent layers.", ge=0, lt=1
@@ -136,18 +166,56 @@ class SequenceModelConfig(Section):
         description="Outputs of each place of a first, locally connected layer over a step's values; 0: none.",
     )
     local_size: int = Field(8, ge=1, description="Values that a place of that layer sees; places lie side by side.")
+    cnn: int = Field(
+        32, ge=2, description="Channels of the first level of the convolutions that read pictures and spectrograms."
+    )
+    cnn_layers: int = Field(
+        3,
+        ge=1,
+        le=6,
+        description="Levels of these convolutions: each halves a picture's sides, or a spectrogram's frequencies.",
+    )
+    cells: bool = Field(
+        True, description="Read a picture's feature map cell by cell, row after row; else its mean, as one step."
+    )
+    flip: bool = Field(True, description="Mirror pictures left to right at random in training.")
+    shift: float = Field(
+        0.1, ge=0, lt=1, description="Most that pictures are shifted at random in training, as a share of their sides."
+    )
+    jitter: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Most that brightness, contrast and colour of pictures change at random in training; 0: none.",
+    )
+    spec_augment: bool = Field(
+        False, description="Hide bands of time and of frequency of spectrograms at random in training."
+    )
     convolution: ByKind[int] = by_kind(
         "Channels of a convolution over time before the recurrent layers; 0: none.", ge=0
     )
     kernel_size: ByKind[int] = by_kind("Steps that the convolution sees at once, an odd number.", ge=1)
     pooling: ByKind[
-        Literal["last", "sum", "mean", "max", "attention", "attention-linear", "query", "self-attention"]
+        Literal[
+            "last",
+            "sum",
+            "mean",
+            "max",
+            "attention",
+            "attention-linear",
+            "query",
+            "self-attention",
+            "self-attention-query",
+            "gated",
+            "gated-query",
+        ]
     ] = by_kind(
         "How the steps of a row become one vector: last: the final state; sum, mean, max; attention: a weighted mean, "
         "additive with tanh; attention-linear: without tanh; query: the final state asks; self-attention: every step "
-        "looks at every step, then attention."
+        "looks at every step, then attention; self-attention-query: then query; gated: a softmax gate over a step's "
+        "features beside them, then attention; gated-query: then query."
     )
-    num_heads: int = Field(1, ge=1, description="Heads of attention, attention-linear and self-attention.")
+    num_heads: int = Field(1, ge=1, description="Heads of attention, attention-linear and either self-attention.")
     mlp_size: ByKind[int] = by_kind("Hidden units between the pooled vector and the answer; 0: none.", ge=0)
     binary: Literal["one-logit", "two-logits"] = Field(
         "one-logit", description="How two classes are told apart: one logit and a sigmoid, or two and a softmax."
@@ -162,7 +230,7 @@ class SequenceModelConfig(Section):
                 f"kernel_size ({self.kernel_size}) must be odd, so that a step stands in the middle: "
                 f"{self.kernel_size - 1} or {self.kernel_size + 1}"
             )
-        if self.pooling == "self-attention" and self.hidden_size is not None and self.bidirectional is not None:
+        if self.pooling in _COMPARES and self.hidden_size is not None and self.bidirectional is not None:
             size = self.hidden_size * (2 if self.bidirectional else 1)
             if size % self.num_heads:
                 raise ValueError(
@@ -219,7 +287,7 @@ class SequenceRun(RunConfig):
     @property
     def attention_heads(self) -> int:
         """How many heads of self-attention compare every step of a row with every other; 0: none does."""
-        return self.model.num_heads if self.model.pooling == "self-attention" and self.has_use("pooling") else 0
+        return self.model.num_heads if self.model.pooling in _COMPARES and self.has_use("pooling") else 0
 
     def _recipe(self, kind: InputKind) -> dict[str, Any]:
         return RECIPES[kind] | (VALUES.get(kind, {}) if self.task == "regress" else {})

@@ -55,6 +55,9 @@ class ModelInputs(NamedTuple):
     words             (B, T) int64, the words' ids    the characters of the batch's distinct words, or None
     sentences         (B, T) int64, the same as       the batch's sentences, as tokens' ids
                       ``pieces.index``
+    image             (B, S, S, 3) uint8              None
+    audio             (B, L) float32, samples         None
+    spectrogram       (B, T, F) float32               None
     """
 
     values: Tensor

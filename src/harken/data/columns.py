@@ -8,6 +8,7 @@ import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Table:
         unreadable: column → why Arrow cannot hold it.
         ids: what each row is called, where rows of a file were gathered into series.
         described: what the reader found out by itself, a sentence each.
+        folder: that of the file, where its paths begin and may lead; None: of no file.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Table:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     ids: Sequence[Any] | None = None
     described: tuple[str, ...] = ()
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)

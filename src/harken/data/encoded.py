@@ -22,20 +22,26 @@ class Encoded:
         series, vectors   (N, D) float32               None                             None
         words             the words' ids               each word's piece, or None       their characters
         sentences         None                         each sentence's piece            tokens of all sentences
+        image             (N, S, 3) uint8, rows of     None                             None
+                          pixels
+        audio             (N,) float32, samples        None                             None
+        spectrogram       (N, F) float32, frames       None                             None
 
-    Integers are as narrow as they can be; a batch has int64.
+    Integers are as narrow as they can be; a batch has int64, of pictures uint8.
 
     Attributes:
         kind: see above.
         values: at every step, see above.
         index: at every step the number of its piece.
         pieces: the lower level.
+        stride: values that make one step of the model, of recordings their samples from frame to frame.
     """
 
     kind: InputKind
     values: Ragged | None
     index: Ragged | None = None
     pieces: Ragged | None = None
+    stride: int = 1
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -55,7 +61,7 @@ class Encoded:
     def steps(self) -> Tensor:
         """How much there is to read in every row, (n,) int64: its steps, or the tokens of all its sentences."""
         if self.kind != "sentences":
-            return self.lengths
+            return -(-self.lengths // self.stride)
         tokens = offsets_from_lengths(self._of_sentences())
         return tokens[self._steps.offsets[1:]] - tokens[self._steps.offsets[:-1]]
 
@@ -72,7 +78,7 @@ class Encoded:
     def grid(self) -> Grid:
         """What every row asks of a batch: one sequence of its length, or as many as it has sentences."""
         if self.kind != "sentences":
-            return Grid(torch.ones_like(self.lengths), self.lengths)
+            return Grid(torch.ones_like(self.lengths), self.steps)
         rows = torch.repeat_interleave(self.lengths)  # of every sentence
         longest = torch.zeros_like(self.lengths).scatter_reduce_(0, rows, self._of_sentences(), "amax")
         return Grid(self.lengths, longest)
@@ -94,4 +100,6 @@ class Encoded:
             assert pieces is not None
             return ModelInputs(pieces.index, self.lengths[rows], pieces)
         values, lengths = self.values.pad(rows)  # (B, T, …), (B,)
-        return ModelInputs(values if values.is_floating_point() else values.long(), lengths, pieces)
+        if not values.is_floating_point() and values.dtype != torch.uint8:
+            values = values.long()
+        return ModelInputs(values, lengths, pieces)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Self, get_args
@@ -33,10 +33,13 @@ class Encoder:
     Attributes:
         kind: of the inputs that it reads.
         tokenizers: text, sentences, words: ``input``; words whose characters are read: ``characters`` too.
-        width: D, the channels of series and vectors; else 0.
+        width: D, the channels of series and vectors, the frequencies of spectrograms, the pixels of a picture's side;
+            else 0.
         channels: names of the channels, where they are known.
         ids: the different numbers that training rows held, rising; the first of them has id 2.
         means: of each channel over the training rows, (D,): what stands for a value that is missing.
+        rate: of recordings, samples a second; else 0.
+        hop: of recordings, samples from one step that the model reads to the next; else 1.
     """
 
     kind: InputKind
@@ -45,6 +48,8 @@ class Encoder:
     channels: tuple[str, ...] = ()
     ids: tuple[int, ...] = ()
     means: tuple[float, ...] = ()
+    rate: int = 0
+    hop: int = 1
 
     @classmethod
     def fit(cls, inputs: Inputs, features: ReadingConfig) -> Self:
@@ -59,9 +64,15 @@ class Encoder:
             DataError: a channel without a single value.
         """
         match inputs.kind:
-            case "series" | "vectors":
-                mean, _ = channel_statistics(inputs, "channel")
+            case "series" | "vectors" | "spectrogram":
+                mean, _ = channel_statistics(_ragged(inputs), "channel", inputs.channels)
                 return cls(inputs.kind, {}, len(mean), inputs.channels, means=tuple(mean.tolist()))
+            case "image":
+                return cls(inputs.kind, {}, _ragged(inputs).values.shape[1])
+            case "audio":
+                if inputs.rate is None:
+                    raise DataError("there is no recording that can be read: give some")
+                return cls(inputs.kind, rate=inputs.rate, hop=max(1, round(features.hop * inputs.rate)))
             case "ids":
                 return cls(inputs.kind, ids=_known_ids(_ragged(inputs), features))
             case "words":
@@ -100,8 +111,23 @@ class Encoder:
                 f"the rows are {inputs.kind}, and the model reads {self.kind}: give it what it was trained on"
             )
         match self.kind:
-            case "series" | "vectors":
+            case "series" | "vectors" | "spectrogram":
                 return Encoded(self.kind, self._filled(_ragged(inputs)))
+            case "image":
+                rows = _ragged(inputs)
+                if rows.values.shape[1] != self.width:
+                    raise DataError(
+                        f"the pictures are of {rows.values.shape[1]} pixels a side, and the model reads {self.width}: "
+                        f"say --image-size {self.width}"
+                    )
+                return Encoded(self.kind, rows)
+            case "audio":
+                if inputs.rate not in (self.rate, None):
+                    raise DataError(
+                        f"the recordings have {inputs.rate} samples a second, and the model reads {self.rate}: "
+                        f"say --sample-rate {self.rate}"
+                    )
+                return Encoded(self.kind, _ragged(inputs), stride=self.hop)
             case "ids":
                 return Encoded(self.kind, self._numbered(_ragged(inputs)))
             case "text":
@@ -124,7 +150,7 @@ class Encoder:
             "channels": list(self.channels),
             "ids": list(self.ids),
             "means": list(self.means),
-        }
+        } | ({"rate": self.rate, "hop": self.hop} if self.kind == "audio" else {})
 
     @classmethod
     def from_facts(cls, tokenizers: Mapping[str, Tokenizer], facts: Mapping[str, Any]) -> Self:
@@ -135,13 +161,17 @@ class Encoder:
         """
         kind, width, means = facts["kind"], facts["width"], tuple(map(float, facts["means"]))
         wants_tokenizer = kind in ("text", "sentences", "words")
-        if kind not in get_args(InputKind) or wants_tokenizer != ("input" in tokenizers) or len(means) != width:
+        measured = 0 if kind == "image" else width
+        if kind not in get_args(InputKind) or wants_tokenizer != ("input" in tokenizers) or len(means) != measured:
             raise ValueError(f"kind {kind!r}, width {width!r}, tokenizers {sorted(tokenizers)}")
         ids, channels = tuple(map(int, facts["ids"])), tuple(map(str, facts["channels"]))
         rising = np.array(ids, dtype=np.int64)  # OverflowError: no id is larger
         if not np.isfinite(means).all() or (np.diff(rising) <= 0).any() or len(channels) not in (0, width):
             raise ValueError(f"width {width!r}, channels {channels[:5]}, means {means[:5]}, ids {ids[:5]}")
-        return cls(kind, dict(tokenizers), width, channels, ids, means)
+        rate, hop = int(facts.get("rate", 0)), int(facts.get("hop", 1))
+        if hop < 1 or (rate > 0) != (kind == "audio") or (kind == "image" and width < 1):
+            raise ValueError(f"rate {rate}, hop {hop}, width {width}")
+        return cls(kind, dict(tokenizers), width, channels, ids, means, rate, hop)
 
     def _filled(self, series: Ragged) -> Ragged:
         if len(series.values) == 0:  # empty rows alone have any number of channels
@@ -184,19 +214,19 @@ class Encoder:
         return Encoded(self.kind, values, Ragged(_narrow(flat, len(numbers)), offsets), pieces)
 
 
-def channel_statistics(inputs: Inputs, how: str) -> tuple[Tensor, Tensor]:
+def channel_statistics(rows: Ragged, how: str, channels: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of a series' channels over all steps of all rows, each (D,) float32.
 
     Missing values count nowhere. A channel that never changes has the scale 1.
 
     Args:
-        inputs: the training rows, series or vectors.
+        rows: of training, values (N, D).
         how: channel: each one's own; all: of all channels together; none: 0 and 1.
+        channels: their names, for messages; none: they are counted from 0.
 
     Raises:
         DataError: a channel without a single value.
     """
-    rows = _ragged(inputs)
     values = rows.values[int(rows.offsets[0]) : int(rows.offsets[-1])]
     width = values.shape[1]
     if how == "none":
@@ -208,7 +238,7 @@ def channel_statistics(inputs: Inputs, how: str) -> tuple[Tensor, Tensor]:
         sums += block.double().nansum(0)
     if (counts == 0).any():
         channel = int((counts == 0).nonzero()[0])
-        name = repr(inputs.channels[channel]) if inputs.channels else channel
+        name = repr(channels[channel]) if channels else channel
         raise DataError(f"channel {name} has no value in any training row: leave it out")
     if how == "all":
         counts, sums = counts.sum().expand(width), sums.sum().expand(width)

@@ -24,6 +24,7 @@ from harken.data.kinds import choose_columns, named_columns, told_task
 from harken.data.label_columns import match_tags, read_answers, refuse_missing
 from harken.data.labels import Labels
 from harken.data.long_form import gather
+from harken.data.media import Media, is_media, read_files
 from harken.data.opening import texts
 from harken.data.ragged import Ragged
 from harken.data.steps import read_steps, unfit
@@ -111,7 +112,13 @@ def read_examples(
     if config.id is not None and table.fixed is None:
         table = _gathered(table, config, task, names, weight, require_labels)
 
-    rows, channels, problems = _input_rows(table, config, nullable=not require_labels)
+    rows: list[Any] | Ragged
+    channels: tuple[str, ...] = ()
+    if is_media(config.input):
+        rows, rate, problems = _files(table, config, nullable=not require_labels)
+        config = config.model_copy(update={"sample_rate": rate})
+    else:
+        rows, channels, problems = _input_rows(table, config, nullable=not require_labels)
     answers = {name: read_answers(table, name, config, task, problems) for name in names}
     if require_labels:
         refuse_missing(table, answers, problems)
@@ -195,6 +202,16 @@ def _input_rows(
             if problem:
                 problems[row] = f"the input has {problem}"
     return rows, (), problems
+
+
+def _files(table: Table, config: ExamplesConfig, nullable: bool) -> Media:
+    """The files that a column of paths names; where ``nullable``, a null is an empty row."""
+    name, option = (config.image, "image") if config.input == "image" else (config.audio, "audio")
+    column = table.column(str(name), option)
+    cells = list(texts(table.name, str(name), column))
+    media = read_files(cells, config.input, config, table.folder)  # type: ignore[arg-type]  # not None
+    missing = {row: f"the input (column {name!r}) is null" for row, cell in enumerate(cells) if cell is None}
+    return media if nullable else media._replace(problems=missing | media.problems)
 
 
 def _lists(table: Table, name: str, column: pa.ChunkedArray) -> list[Any]:

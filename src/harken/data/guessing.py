@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from harken.config import ExamplesConfig, InputKind
+from harken.config import INPUT_COLUMNS, ExamplesConfig, InputKind
 from harken.data.columns import Table, holds_numbers, is_list, is_number, is_text, joined
 from harken.data.inputs import kind_of_lists, sample_of
+from harken.data.media import is_media, kind_of_files
 from harken.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _TEXTS = ("text", "sentence", "review", "document")
 _INDEX = ("", "id", "index", "unnamed: 0")  # numbers that count rows
 _OF_TEXTS = ("text", "sentences", "words")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+ONE_COLUMN = tuple(name for name in INPUT_COLUMNS if name != "series")
+"""Options that name the input where it is one column; a series may be several."""
 _VECTOR = 32  # as wide as this, a list of lists is vectors of a document, else channels of a series
 
 
@@ -37,7 +40,7 @@ class Guess:
     def free(self) -> dict[str, pa.ChunkedArray]:
         """Name → column, of those that could be anything."""
         config = self.config
-        spoken = {config.text, config.vectors, config.words, config.weight, config.id, config.time, config.key}
+        spoken = {getattr(config, name) for name in (*ONE_COLUMN, "weight", "id", "time", "key")}
         spoken |= {*config.series, *config.label}
         columns = {}
         for position, name in enumerate(map(str, self.table.columns.column_names)):
@@ -109,6 +112,13 @@ class Guess:
         if config.series:
             self._check(kind, ("series", "vectors", "ids"), "series")
             return kind or "series", {}, self._shape(config.series)
+        if config.image is not None:
+            self._check(kind, ("image",), "image")
+            return "image", {}, f"column {config.image!r}"
+        if config.audio is not None:
+            self._check(kind, ("audio", "spectrogram"), "audio")
+            told = kind_of_files(sample(self.table.column(config.audio, "audio"))) or "audio"
+            return kind or ("audio" if told == "image" else told), {}, f"column {config.audio!r}"
         return None
 
     def _check(self, kind: InputKind | None, possible: Sequence[InputKind], option: str) -> None:
@@ -128,6 +138,17 @@ class Guess:
             how = f"{self._shape(numbers)} of rows with one {self.config.id!r} (long form)"
             return self.config.input or "series", {"series": tuple(numbers)}, how
         wanted = self.config.input
+        paths = self._paths(rest)
+        if len(paths) > 1 and (wanted is None or is_media(wanted)):
+            raise self._doubt("the input", list(paths), _option(next(iter(paths.values()))))
+        if paths and wanted in (None, *paths.values()):
+            ((name, told),) = paths.items()
+            return told, {_option(told): name}, f"files of column {name!r}"
+        if is_media(wanted):
+            raise DataError(
+                f"{self.table.name} has no column of paths of {wanted} files, only {listed(self.table.there)}: "
+                f"name it with --{_option(wanted)}"  # type: ignore[arg-type]  # not None
+            )
         lists = {name: kind for name, column in rest.items() if (kind := self._kind_of_list(column)) is not None}
         steps = self._columns_of_steps(rest)
         texts = self._texts(
@@ -149,6 +170,11 @@ class Guess:
             kind = wanted or ("words" if self.task == "tag" else "text")
             return kind, {"words" if kind == "words" else "text": texts[0]}, f"column {texts[0]!r}"
         return self._series([name for name in numbers if name not in steps], steps)
+
+    def _paths(self, columns: Mapping[str, pa.ChunkedArray]) -> dict[str, InputKind]:
+        """Columns of paths of pictures or recordings, and of which."""
+        found = {name: kind_of_files(sample(column)) for name, column in columns.items() if is_text(column.type)}
+        return {name: kind for name, kind in found.items() if kind is not None}
 
     def _columns_of_steps(self, rest: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:
         """The columns id and time, if that is what they are called and ids come again."""
@@ -263,7 +289,7 @@ def _has_few_values(column: pa.ChunkedArray) -> bool:
 
 def _option(kind: InputKind) -> str:
     """The option that names a column of this kind."""
-    options = {"ids": "series", "sentences": "text"}
+    options = {"ids": "series", "sentences": "text", "spectrogram": "audio"}
     return options.get(kind, kind)
 
 

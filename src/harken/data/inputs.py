@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harken.config import ExamplesConfig, InputKind
+from harken.data.media import is_media, kind_of_files, media_of
 from harken.data.ragged import Ragged
 from harken.data.sentences import split_sentences
 from harken.data.sequences import check_steps, cut_rows, ragged_from_array, ragged_from_arrow, ragged_from_rows
@@ -34,6 +36,8 @@ class Inputs:
         ids                Ragged, values (N,) int64
         series, vectors    Ragged, values (N, D) float32; NaN where the channel's training mean is to stand
         sentences, words   list[list[str]]: a document's sentences, a sentence's words
+        image, audio,      Ragged, see `harken.data.media`
+        spectrogram
 
     Attributes:
         kind: see above.
@@ -42,6 +46,7 @@ class Inputs:
         truncate: how many steps of a row are read, from its start; texts, whose steps are not known yet, are cut when
             they are encoded, the others are cut already.
         max_steps: the longest row that is accepted; again, for texts.
+        rate: of recordings, samples a second.
     """
 
     kind: InputKind
@@ -49,6 +54,7 @@ class Inputs:
     channels: tuple[str, ...] = ()
     truncate: int | None = None
     max_steps: int | None = None
+    rate: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -64,7 +70,7 @@ class Inputs:
         """The rows ``indices``, in that order."""
         chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64))
         rows: Any = self.rows.take(chosen) if isinstance(self.rows, Ragged) else [self.rows[i] for i in chosen.tolist()]
-        return Inputs(self.kind, rows, self.channels, self.truncate, self.max_steps)
+        return replace(self, rows=rows)
 
     def keys(self) -> list[str]:
         """A text for every row, equal for equal rows and for no others: what `split_by_hash` deals rows by."""
@@ -74,7 +80,8 @@ class Inputs:
 
     def fingerprint(self) -> bytes:
         """The same for the same rows in the same order, and for no others."""
-        digest = hashlib.blake2b(f"{self.kind} {self.truncate} {len(self)}".encode(), digest_size=16)
+        rate = "" if self.rate is None else f" {self.rate}"
+        digest = hashlib.blake2b(f"{self.kind} {self.truncate} {len(self)}{rate}".encode(), digest_size=16)
         for content in self._contents():
             digest.update(len(content).to_bytes(8, "little") + content)
         return digest.digest()
@@ -99,6 +106,10 @@ def as_inputs(X: Any, config: ExamplesConfig, task: str, channels: Sequence[str]
         a list or column of lists of whole numbers, or of bytes         ids
         a list or column of lists of numbers, or of arrays (T,), (T, D) series
         an array (n, T) or (n, T, D), a data frame of numbers           series
+        a list of `pathlib.Path`                                        image, audio or spectrogram, by their suffixes
+
+    What is said to be image, audio or spectrogram may be texts that are paths, too, or arrays: pictures (H, W, 3) or
+    Pillow's own, samples (L,), frames (T, F).
 
     A column may be pandas, Polars or Arrow; a data frame of one column counts as that column; `Ragged` goes as it is.
 
@@ -114,8 +125,12 @@ def as_inputs(X: Any, config: ExamplesConfig, task: str, channels: Sequence[str]
     """
     if isinstance(X, Inputs):
         return X
-    kind = config.input or ("vectors" if config.vectors else None)
+    kind = config.input or ("vectors" if config.vectors else None) or ("image" if config.image else None)
     given = _opened(X)
+    if kind is None and isinstance(given, list) and given and all(isinstance(row, os.PathLike) for row in given):
+        kind = kind_of_files(given)
+    if is_media(kind):
+        return _media(given, kind, config, task)  # type: ignore[arg-type]  # not None
     if isinstance(given, list):
         kind = kind or _kind_of_texts(given, task)
         if kind in _TEXTS:
@@ -237,7 +252,18 @@ def _text_row(row: int, cell: Any, kind: InputKind, config: ExamplesConfig) -> A
     return parts
 
 
-# Numbers
+# Files and numbers
+
+
+def _media(given: Any, kind: InputKind, config: ExamplesConfig, task: str) -> Inputs:
+    if task == "tag":
+        raise DataError(f"tagging answers every step of a row, which input={kind} has no tags for: say input=words")
+    rows, rate = (given, config.sample_rate) if isinstance(given, Ragged) else media_of(given, kind, config)
+    if kind == "spectrogram":
+        rows = cut_rows(rows, config.truncate)
+        check_steps(rows.lengths, config.max_steps)
+        rows = fill_missing(rows, config.missing, ())
+    return Inputs(kind, rows, (), config.truncate if kind == "spectrogram" else None, None, rate)
 
 
 def _numbers(given: Any, kind: InputKind | None, config: ExamplesConfig, channels: Sequence[str]) -> Inputs:

@@ -10,7 +10,8 @@ import numpy as np
 
 from harken.config import ExamplesConfig, Seq2SeqRun, SequenceRun
 from harken.data.columns import Table, floats, holds_numbers, is_list
-from harken.data.guessing import Guess, listed, sample
+from harken.data.guessing import ONE_COLUMN, Guess, listed, sample
+from harken.data.media import is_media
 from harken.data.opening import suffix
 from harken.data.tables import read_table
 from harken.errors import DataError
@@ -47,11 +48,13 @@ def choose_columns(table: Table, config: ExamplesConfig, task: str | None, *, re
     if not labels:
         labels = guess.other_labels(columns, require_labels)
     described = [f"input: {kind}, {how}"]
+    if is_media(kind) and config.key is None:
+        config = config.model_copy(update={"key": config.image or config.audio})  # a file is called by its path
     if labels:
         described.append(f"label: {'columns' if len(labels) > 1 else 'column'} {listed(labels)}")
     config = config.model_copy(update={"label": labels})
     described += guess.long_form_unasked()
-    spoken = {config.text, config.vectors, config.words, config.weight, config.id, config.time, config.key}
+    spoken = {getattr(config, name) for name in (*ONE_COLUMN, "weight", "id", "time", "key")}
     left = [name for name in table.columns.column_names if name not in spoken | {*config.series, *labels}]
     if left:
         described.append(f"not used: {'columns' if len(left) > 1 else 'column'} {listed(left)}")
@@ -60,7 +63,7 @@ def choose_columns(table: Table, config: ExamplesConfig, task: str | None, *, re
 
 def named_columns(config: ExamplesConfig) -> set[str] | None:
     """The columns to read, if the user named all that matter; None: all of them are looked at."""
-    inputs = {*config.series, config.text, config.vectors, config.words} - {None}
+    inputs = {*config.series, *(getattr(config, name) for name in ONE_COLUMN)} - {None}
     if not inputs or not config.label:
         return None
     others = {config.weight, config.key, config.id, config.time}
@@ -73,11 +76,11 @@ def _fixed(table: Table, config: ExamplesConfig) -> Choice:
     families = ({"series", "vectors", "ids"}, {"text", "sentences"}, {"words", "sentences"})
     if not any({kind, table.fixed} <= family for family in families):
         raise DataError(f"{table.name} holds {table.fixed}, and input={kind} cannot be read from it")
-    lacking: tuple[str, ...] = ("text", "words")  # what names no column or array of such a file
+    lacking: tuple[str, ...] = ("text", "words", "image", "audio")  # what names no column or array of such a file
     if table.fixed == "words":
-        lacking = ("text", "series", "vectors")
+        lacking = ("text", "series", "vectors", "image", "audio")
     elif table.fixed == "text":
-        lacking = ("words",)
+        lacking = ("words", "image", "audio")
     for option in lacking:
         if column := getattr(config, option):
             raise DataError(
@@ -111,7 +114,7 @@ def infer_task(source: str | Path | object, typed: Mapping[str, Any]) -> str:
     if typed.keys() & (pairs - examples):
         return "seq2seq"
     asked = bool(typed.keys() & (examples - pairs))
-    kind = suffix(Path(source)) if isinstance(source, str | Path) else ".table"
+    kind = suffix(Path(source)) if isinstance(source, str | Path) and not Path(source).is_dir() else ".table"
     if not asked and kind not in _EXAMPLES:
         return "seq2seq"
     config = SequenceRun().override(**{name: value for name, value in typed.items() if name in examples}).data

@@ -18,6 +18,7 @@ from harken.config import ExamplesConfig
 from harken.data.arrays import read_npz
 from harken.data.columns import Kept, Table, spells_number
 from harken.data.conll import read_conll
+from harken.data.folders import read_folder
 from harken.data.opening import (
     CSV_DELIMITERS,
     arrow_table,
@@ -52,8 +53,8 @@ def read_table(
 
     Args:
         source: a path, whose suffix decides: .ts, .npz, .conll, .conllu, .csv, .tsv, .jsonl, .ndjson, .parquet;
-            anything else is text lines. All of them may be gzipped. Or a table: anything with the Arrow PyCapsule
-            interface (pandas, Polars, DuckDB, PyArrow), or a dict of columns.
+            anything else is text lines. All of them may be gzipped. Or a folder, see `read_folder`. Or a table:
+            anything with the Arrow PyCapsule interface (pandas, Polars, DuckDB, PyArrow), or a dict of columns.
         config: delimiter, header, encoding, what to do with bad rows; for .ts, .npz and CoNLL the columns too.
         wanted: the only columns to keep, where columns have names; None: all.
         require_labels: False: labels that the format itself has are not looked at, and a CoNLL file may lack them.
@@ -64,16 +65,23 @@ def read_table(
     """
     if isinstance(source, Table):
         return source
-    kind = suffix(Path(source)) if isinstance(source, str | Path) else ""
+    if not isinstance(source, str | Path):
+        table = arrow_table(source)
+        return _from_arrow("the table", table, table.column_names)
+    if Path(source).is_dir():
+        return read_folder(Path(source))
+    table = _file(source, config, wanted, require_labels)
+    return replace(table, folder=Path(source).parent)
+
+
+def _file(source: str | Path, config: ExamplesConfig, wanted: Collection[str] | None, require_labels: bool) -> Table:
+    kind = suffix(Path(source))
     if kind == ".ts":
         return read_ts(Path(str(source)), config, require_labels)
     if kind == ".npz":
         return read_npz(Path(str(source)), config, require_labels)
     if kind in (".conll", ".conllu"):
         return read_conll(Path(str(source)), config, require_labels)
-    if not isinstance(source, str | Path):
-        table = arrow_table(source)
-        return _from_arrow("the table", table, table.column_names)
     path, name = Path(source), str(source)
     if kind == ".parquet":
         return _from_arrow(name, *read_parquet(path, wanted))

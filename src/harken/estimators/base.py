@@ -59,20 +59,24 @@ class Estimator(ABC, Generic[P]):
         return cls(**config.changed())
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle) -> Self:
+    def from_bundle(cls, bundle: Bundle, **parts: Any) -> Self:
         """A fitted estimator.
+
+        Args:
+            bundle: as `save` wrote it.
+            parts: what is not in a bundle, see `harken.load`.
 
         Raises:
             ConfigError: the bundle is of another task.
             BundleError: weights or facts do not belong to its configuration.
         """
         estimator = cls.from_config(bundle.config)
-        estimator._predictor = cls._bring_to_life(bundle)
+        estimator._predictor = cls._bring_to_life(bundle, **parts)
         return estimator
 
     @staticmethod
     @abstractmethod
-    def _bring_to_life(bundle: Bundle) -> P:
+    def _bring_to_life(bundle: Bundle, **parts: Any) -> P:
         """The predictor that a bundle describes."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from harken.predictor.sequence import SequencePredictor
 from harken.training.rows import Labelled, hold_out, label_rows
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from harken.data.examples import Examples
     from harken.explain.faithfulness import Faithfulness
     from harken.explain.reading import By, Reading
@@ -38,15 +40,16 @@ class SequenceEstimator(Estimator[SequencePredictor]):
 
     X may be: texts; sequences of whole numbers; series, each (T,) or (T, D), as a list of arrays, a 3-D array (n, T, D)
     or, with one channel, a 2-D array (n, T); documents as lists of vectors or of sentences; for tagging lists of words;
-    a data frame's or Arrow's column of any of them; a `harken.Ragged`. The option `input` says which, where it cannot
-    be told from the data.
+    a data frame's or Arrow's column of any of them; a `harken.Ragged`. Pictures and recordings are given as
+    `pathlib.Path`, or with the option `input` (image, audio, spectrogram) as texts or arrays. The option `input`
+    says which, where it cannot be told from the data.
     """
 
     config: SequenceRun
 
     @staticmethod
-    def _bring_to_life(bundle: Bundle) -> SequencePredictor:
-        return SequencePredictor.from_bundle(bundle)
+    def _bring_to_life(bundle: Bundle, **parts: Any) -> SequencePredictor:
+        return SequencePredictor.from_bundle(bundle, **parts)
 
     def fit(
         self,
@@ -55,6 +58,7 @@ class SequenceEstimator(Estimator[SequencePredictor]):
         *,
         validation: tuple[Any, Any] | float | None = None,
         sample_weight: Sequence[float] | None = None,
+        backbone: nn.Module | None = None,
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
@@ -71,6 +75,8 @@ class SequenceEstimator(Estimator[SequencePredictor]):
                 the row; 0: none, the last epoch is kept. Default: the option `validation`, and if that is none either,
                 a tenth, where that is at least 40 rows.
             sample_weight: how much each row counts, in the loss and in the scores of rows that are held out.
+            backbone: of pictures: (B, 3, S, S) → (B, C, h, w), a module with its channels C as ``output_size``, that
+                reads them in place of harken's own network; a copy of it is trained, and `harken.load` asks for it.
             out: a run folder to write (bundle, metrics, history, curves, resume file); None writes nothing.
             resume: continue the run in `out` as if it had never been interrupted.
             overwrite: replace the run in `out`.
@@ -96,7 +102,7 @@ class SequenceEstimator(Estimator[SequencePredictor]):
             held_out = _given(read_examples(how, reading, self.task, require_weights=False))
         else:
             training, held_out = hold_out(training, how, self.task)
-        return self._fit(training, held_out, self.config, out, resume=resume, overwrite=overwrite, show=show)
+        return self._fit(training, held_out, self.config, out, backbone, resume=resume, overwrite=overwrite, show=show)
 
     def fit_examples(self, examples: Examples, *, validation: Examples | None = None, **arguments: Any) -> Self:
         """`fit` on what `harken.data.examples.read_examples` returns.
@@ -121,6 +127,7 @@ class SequenceEstimator(Estimator[SequencePredictor]):
         held_out: Labelled | None,
         config: SequenceRun,
         out: str | os.PathLike[str] | None = None,
+        backbone: nn.Module | None = None,
         *,
         resume: bool = False,
         overwrite: bool = False,
@@ -129,8 +136,9 @@ class SequenceEstimator(Estimator[SequencePredictor]):
         from harken.training.sequence import train_sequence
 
         folder = None if out is None else Path(out)
-        trained = train_sequence(config, training, held_out, out=folder, resume=resume, overwrite=overwrite, show=show)
-        self._predictor = SequencePredictor.from_bundle(trained.bundle)
+        run = {"out": folder, "resume": resume, "overwrite": overwrite, "show": show}
+        trained = train_sequence(config, training, held_out, backbone=backbone, **run)  # type: ignore[arg-type]
+        self._predictor = SequencePredictor.from_bundle(trained.bundle, backbone)
         self.history_: list[Epoch] = trained.epochs
         self.best_epoch_: Epoch | None = trained.best
         self.interrupted_ = trained.interrupted
@@ -233,7 +241,7 @@ class SequenceEstimator(Estimator[SequencePredictor]):
         """The limits of today on rows that are read as those in training were."""
         trained = self.predictor.config.data
         return self.config.data.model_copy(
-            update={"input": trained.input, "strip": trained.strip, "missing": trained.missing}
+            update={name: getattr(trained, name) for name in ("input", "strip", "missing", "image_size", "sample_rate")}
         )
 
     def _inputs(self, X: Any) -> Inputs:

@@ -49,7 +49,7 @@ class Seq2Seq(Estimator[Predictor]):
     config: Seq2SeqRun
 
     @staticmethod
-    def _bring_to_life(bundle: Bundle) -> Predictor:
+    def _bring_to_life(bundle: Bundle, **parts: Any) -> Predictor:
         return Predictor.from_bundle(bundle)
 
     def fit(

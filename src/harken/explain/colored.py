@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from torch import Tensor
+from torch.nn import functional as F
 
-from harken.explain.labels import running, shortened, visible
+from harken.explain.labels import one_line, running, shortened, visible
 from harken.explain.reading import Reading
 from harken.explain.shades import (
     AGAINST,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 MOST = 5  # steps that `listed` names
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 72  # columns of a series
+_CELLS = 36  # cells of a picture, each two columns wide
 _LONGEST = 40  # characters of a step that `listed` names
 
 
@@ -43,7 +45,8 @@ def colored(reading: Reading) -> Text:
 
     A series is a line of blocks for each channel, as high as its values; a document's sentences stand one below the
     other after their weights, and their words are coloured by the weights inside the sentence: attention as shares of
-    the sentence's largest, gradients of the document's largest.
+    the sentence's largest, gradients of the document's largest. A picture is its grid of cells, and sound a line of
+    blocks as high as the weights.
     """
     from rich.text import Text
 
@@ -52,7 +55,11 @@ def colored(reading: Reading) -> Text:
     for head, weights in reading.heads:
         if head is not None:
             text.append(f"head {head}\n", style="not bold")
-        if reading.kind in ("series", "vectors"):
+        if reading.kind == "image":
+            _append_grid(text, reading, weights, largest)
+        elif reading.kind in ("audio", "spectrogram"):
+            _append_sound(text, reading, weights, largest)
+        elif reading.kind in ("series", "vectors"):
             _append_series(text, reading, weights, largest)
         elif reading.kind == "sentences":
             _append_sentences(text, reading, head or 0, weights, largest)
@@ -64,11 +71,12 @@ def colored(reading: Reading) -> Text:
 
 def listed(reading: Reading, most: int = MOST) -> str:
     """The answer and the ``most`` steps that were looked at most, on one line for each head, without colour."""
-    lines = [f"{_one_line(reading.title)}"]
+    lines = [f"{one_line(reading.title)}"]
     for head, weights in reading.heads:
         order = weights.abs().argsort(descending=True, stable=True)[:most].tolist()
         sign = "+" if reading.by == "gradients" else ""
-        shown = "  ".join(f"{_name(reading, step)} {float(weights[step]):{sign}.2f}" for step in order)
+        form = ".2g" if sign and reading.kind == "image" else f"{sign}.2f"  # Grad-CAM has no unit, and no sign
+        shown = "  ".join(f"{_name(reading, step)} {float(weights[step]):{form}}" for step in order)
         lines.append(f"  {'' if head is None else f'head {head}: '}{shown or 'nothing to look at'}")
         for step in order if reading.sentences else ():
             words, _, inner = reading.sentences[step]
@@ -79,6 +87,12 @@ def listed(reading: Reading, most: int = MOST) -> str:
 
 
 def _name(reading: Reading, step: int) -> str:
+    if reading.kind == "image":
+        return f"cell {reading.steps[step]}" if len(reading.steps) > 1 else "the whole picture"
+    if reading.kind == "audio":
+        return _time(reading, step)
+    if reading.kind == "spectrogram":
+        return f"frame {step}"
     if reading.kind == "vectors":
         return f"chunk {step}"
     if reading.kind == "series":
@@ -87,12 +101,14 @@ def _name(reading: Reading, step: int) -> str:
     return _quoted(reading.steps[step])
 
 
+def _time(reading: Reading, step: int) -> str:
+    """When a frame of a recording begins."""
+    seconds = reading.seconds or 0.0
+    return f"{step * seconds:.{2 if seconds >= 0.01 else 4}f} s"
+
+
 def _quoted(text: str) -> str:
-    return f"'{shortened(visible(text) if text.isspace() else _one_line(text), _LONGEST)}'"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(running(text).split())
+    return f"'{shortened(visible(text) if text.isspace() else one_line(text), _LONGEST)}'"
 
 
 def _append(text: Text, parts: Iterable[Segment], largest: float) -> None:
@@ -144,8 +160,36 @@ def _append_series(text: Text, reading: Reading, weights: Tensor, largest: float
     if len(names) > CHANNELS:
         text.append(f"{' ' * margin}… and {len(names) - CHANNELS} more channels\n", style="not bold")
     text.append(f"{reading.by} ".rjust(margin), style="not bold")
+    _append_peaks(text, peaks, largest)
+
+
+def _append_peaks(text: Text, peaks: Iterable[float], largest: float) -> None:
+    """Weights as one line of blocks, as high as they are."""
     for peak in peaks:
         color = ",".join(map(str, FOR if peak >= 0 else AGAINST))
         block = _BLOCKS[round(abs(peak) / largest * 7)]
         text.append(block, style=f"not bold rgb({color}) on rgb(255,255,255)")
     text.append("\n")
+
+
+def _append_grid(text: Text, reading: Reading, weights: Tensor, largest: float) -> None:
+    """A picture's cells as they lie in it; of a finer grid the strongest of neighbours."""
+    if reading.grid is None:
+        text.append("no picture\n", style="not bold")
+        return
+    cells = weights.view(reading.grid)
+    cells = F.adaptive_max_pool2d(cells[None], [min(size, _CELLS) for size in reading.grid])[0]
+    for line in cells.tolist():
+        _append(text, [Segment("  ", weight) for weight in line], largest)
+        text.append("\n")
+
+
+def _append_sound(text: Text, reading: Reading, weights: Tensor, largest: float) -> None:
+    """The weights, and under the ends of their line where the first frame begins and the last one ends."""
+    peaks = [strongest(weights, run) for run in bins(len(weights), _WIDTH)]
+    _append_peaks(text, peaks, largest)
+    first, last = "0 s" if reading.seconds else "frame 0", str(len(weights) - 1)
+    if reading.seconds:
+        last = _time(reading, len(weights))
+    wide = max(len(peaks), len(first) + 1 + len(last))
+    text.append(f"{first}{last.rjust(wide - len(first))}\n" if len(weights) else "no frames\n", style="not bold")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harken.errors import ShapeError
 from harken.explain.export import save_figure
-from harken.explain.labels import drawable, fonts_for, running
+from harken.explain.labels import drawable, fonts_for, one_line
 
 NUMBERED = 20  # classes whose cells still hold numbers that can be read
 _NAMED = 60  # classes; of more, only every so often one is named
@@ -54,7 +54,7 @@ def confusion_figure(matrix: Tensor, classes: Sequence[object], *, counted: str 
     counts = matrix.to(torch.float64)
     totals = counts.sum(1, keepdim=True)  # (C, 1)
     shares = counts / totals.clamp(min=1)
-    names = [_short(" ".join(running(str(name)).split())) for name in classes]
+    names = [_short(one_line(str(name))) for name in classes]
     families, missing = fonts_for(names)
     names = [drawable(name, missing) for name in names]
     cell = max(0.62, 2.2 / max(size, 1)) if size <= NUMBERED else max(7.0 / size, 0.16 if size <= _NAMED else 0.0)

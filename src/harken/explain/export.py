@@ -75,6 +75,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         DataError: the file cannot be written.
     """
+    write_whole(path, png_of(figure))
+
+
+def png_of(figure: Figure, dpi: int = _DPI) -> bytes:
+    """A figure as a PNG, with all that stands around its axes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15)
-    write_whole(path, buffer.getvalue())
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.15)
+    return buffer.getvalue()

@@ -18,7 +18,7 @@ from harken.data.batching import SequenceBatch
 from harken.data.inputs import Inputs
 from harken.data.labels import Head
 from harken.errors import DataError, UsageError
-from harken.explain.attribution import POINTS, attribute, chosen, share_of_error
+from harken.explain.attribution import attribute, chosen, share_of_error
 from harken.explain.removal import top, without
 from harken.explain.sequence import BATCH_SIZE, check_attends, device_of
 from harken.models.heads import probabilities
@@ -29,7 +29,13 @@ DRAWS = 3  # random orders of each row
 _NOTICEABLE = 0.01  # a smaller difference says nothing, however many rows there are
 
 _UNITS = {"character": "characters", "byte": "bytes", "bpe": "pieces"}
-_KINDS = {"ids": "steps", "series": "steps", "vectors": "chunks", "sentences": "sentences"}
+_KINDS = {
+    "ids": "steps",
+    "series": "steps",
+    "spectrogram": "frames",
+    "vectors": "chunks",
+    "sentences": "sentences",
+}
 
 
 class Order(NamedTuple):
@@ -61,7 +67,7 @@ class Faithfulness:
         head: whose answers.
         unit: what a step is called, in the plural.
         kind: "probability" of a label, or "value".
-        flattened: steps, of a series, were not removed but set to the channels' mean.
+        flattened: steps, of a series or a spectrogram, were not removed but set to the channels' mean.
         attention, gradients, random: three orders of a row's steps.
         correlations: (m,) Spearman's rank correlation between a row's attention and the size of its gradients, of rows
             in which both differ from step to step.
@@ -144,7 +150,7 @@ class Faithfulness:
 
 
 def believe(
-    predictor: SequencePredictor, inputs: Inputs, seed: int = 0, *, head: str | None = None, points: int = POINTS
+    predictor: SequencePredictor, inputs: Inputs, seed: int = 0, *, head: str | None = None, points: int | None = None
 ) -> Faithfulness:
     """Measure how far the answers about these rows rest on what the attention points at.
 
@@ -152,23 +158,33 @@ def believe(
     a row's steps (section 4.2). Attention of several heads is averaged; gradients put what speaks for the answer first
     and what speaks against it last, of values the largest of either sign first.
     Differs from the paper: the average leaves out its term for 0%, which is 0, as the authors' own code does; of values
-    the size of the answer's movement is measured; of a series, steps are not taken out but flattened to the mean.
+    the size of the answer's movement is measured; of a series or a spectrogram, steps are not taken out but flattened
+    to the mean.
 
     Args:
         predictor: a classifier or regressor whose pooling attends.
         inputs: the rows; some hundred tell enough.
         seed: of the random orders.
         head: whose answers; default: the first.
-        points: of integrated gradients.
+        points: of integrated gradients; default: see `harken.explain.attribution.attribute`.
 
     Raises:
-        UsageError: a tagger, or a pooling without weights.
+        UsageError: a tagger, a pooling without weights, or a model of pictures or recordings.
         DataError: no row with a step.
     """
     asked = predictor.heads[0] if head is None else predictor.head(head)
     if asked.kind == "tags":
         raise UsageError(
             "a tagger answers every step, so there is no one answer to take steps from: read its gradients"
+        )
+    kind = predictor.model.kind
+    if kind in ("image", "audio"):
+        what, compare = (
+            ("cells of a picture", "Grad-CAM") if kind == "image" else ("frames of a recording", "gradients")
+        )
+        raise UsageError(
+            f"{what} overlap, so none can be taken out to see whether the answer rests on it: "
+            f"compare attention with {compare}"
         )
     check_attends(predictor)
     generator = torch.Generator().manual_seed(seed)
@@ -185,7 +201,7 @@ def believe(
         asked.name,
         _unit(predictor),
         "value" if asked.kind == "values" else "probability",
-        predictor.model.kind == "series",
+        kind in ("series", "spectrogram"),
         attention,
         gradients,
         random,
@@ -203,7 +219,7 @@ class _Measured(NamedTuple):
 
 
 def _measure(
-    predictor: SequencePredictor, batch: SequenceBatch, head: Head, generator: torch.Generator, points: int
+    predictor: SequencePredictor, batch: SequenceBatch, head: Head, generator: torch.Generator, points: int | None
 ) -> Iterator[_Measured]:
     output = predictor.answer(batch)
     assert output.weights is not None

@@ -21,6 +21,11 @@ def running(text: str) -> str:
     return "".join(map(_harmless, text))
 
 
+def one_line(text: str) -> str:
+    """`running` on one line, with single spaces."""
+    return " ".join(running(text).split())
+
+
 def shortened(text: str, longest: int) -> str:
     """At most ``longest`` characters, the last of them an ellipsis where something is left out."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
@@ -56,6 +61,11 @@ def fonts_for(texts: Iterable[str]) -> tuple[list[str], set[str]]:
 def drawable(text: str, missing: set[str]) -> str:
     """``text`` with the characters that no font has replaced by their codes."""
     return "".join(_code(c) if c in missing else c for c in text)
+
+
+def boxed(text: str, missing: set[str]) -> str:
+    """``text`` with a box for each character that no font has: in a line that is to stay as long as it is."""
+    return text.translate(dict.fromkeys(map(ord, missing), "□"))
 
 
 def _visible(character: str) -> str:

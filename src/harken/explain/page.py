@@ -17,7 +17,7 @@ _HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
@@ -38,9 +38,14 @@ td { width: 1.4em; min-width: 1.4em; height: 1.5em; border: 1px solid #eee }
 """
 
 
-def framed(title: str, style: str, sections: Iterable[str]) -> str:
-    """A whole page around sections of HTML, in which every text is escaped already."""
-    return f"{_HEAD.format(title=escape(title), style=style)}{''.join(sections)}</body>\n</html>\n"
+def framed(title: str, style: str, sections: Iterable[str], *, pictures: bool = False) -> str:
+    """A whole page around sections of HTML, in which every text is escaped already.
+
+    Args:
+        pictures: the sections hold some, as ``data:`` addresses; else the page may show none.
+    """
+    policy = "default-src 'none'; style-src 'unsafe-inline'" + ("; img-src data:" if pictures else "")
+    return f"{_HEAD.format(title=escape(title), style=style, policy=policy)}{''.join(sections)}</body>\n</html>\n"
 
 
 def page(attentions: Sequence[Attention], rows: Sequence[int] | None = None) -> str:

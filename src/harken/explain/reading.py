@@ -65,20 +65,29 @@ class Reading:
 
     Attributes:
         kind: of the input.
-        source: the row as it was given: a text, a list of sentences or words, (T,) ids, or a series (T, D).
+        source: the row as it was given: a text, a list of sentences or words, (T,) ids, a series (T, D), the frames
+            (T, F) of a spectrogram, or a picture (S, S, 3) uint8; of a recording its log-mel frames, as the model makes
+            them.
         answers: one for each head.
-        steps: T pieces of the row, in its order: tokens, words, sentences; a series' steps by their number.
+        steps: T pieces of the row, in its order: tokens, words, sentences; steps of a series and frames of a
+            spectrogram by their number, frames of a recording by when they begin (``0.120 s``), cells of a picture by
+            row and column (``3,4``).
         weights: (heads, T). Attention: each head's sum to 1. Gradients: one head, of either sign; they add up to what
-            the input changed in the model's logit.
+            the input changed in the model's logit; of a picture its Grad-CAM, see ``maps``.
         spans: of a text: the characters (start, end) that each step covers.
         channels: of a series: their names.
         sentences: of a document whose words were weighed too: one for each step.
         by: where the weights come from.
         about: by gradients: the head whose answer they explain.
-        error: by gradients: how far they are from adding up, as a share of the sum of their sizes.
+        error: by gradients: how far they are from adding up, as a share of the sum of their sizes; None for a picture,
+            whose Grad-CAM does not add up to anything.
+        grid: of a picture: (h, w), how its steps lie in it, row after row.
+        maps: of a picture: each head's name and its Grad-CAM (h, w), whatever ``by`` is: what attention is to be
+            compared with; see `harken.explain.grad_cam.grad_cam`.
+        seconds: of a recording: from one step to the next.
 
     Raises:
-        ShapeError: parts of unequal length.
+        ShapeError: parts of unequal length, or a grid of another number of cells than steps.
     """
 
     kind: InputKind
@@ -92,6 +101,9 @@ class Reading:
     by: By = "attention"
     about: str | None = None
     error: float | None = None
+    grid: tuple[int, int] | None = None
+    maps: tuple[tuple[str, Tensor], ...] = ()
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.weights.dim() != 2 or self.weights.shape[1] != len(self.steps):
@@ -99,6 +111,8 @@ class Reading:
         for name, parts in (("spans", self.spans), ("sentences", self.sentences)):
             if parts and len(parts) != len(self.steps):
                 raise ShapeError(f"{name} ({len(parts)}) must be as many as steps ({len(self.steps)})")
+        if self.grid is not None and self.grid[0] * self.grid[1] != len(self.steps):
+            raise ShapeError(f"grid {self.grid} must have as many cells as there are steps ({len(self.steps)})")
 
     @property
     def heads(self) -> list[tuple[int | None, Tensor]]:
@@ -107,7 +121,7 @@ class Reading:
 
     @property
     def values(self) -> Tensor:
-        """A series' steps (T, D), cut where the model stopped reading."""
+        """A series' steps (T, D), or frames (T, F), cut where the model stopped reading."""
         assert isinstance(self.source, Tensor)
         values = self.source[: len(self.steps)]
         return values if values.dim() == 2 else values[:, None]
@@ -136,18 +150,19 @@ class Reading:
     def rows(self, row: int) -> list[dict[str, Any]]:
         """One dictionary for each weight, under the number ``row``: what JSON and Parquet files hold.
 
-        A document's words follow their sentence; their spans count its characters.
+        A document's words follow their sentence; their spans count its characters. The numbers of pictures and of
+        frames are left out: there are too many.
         """
         return [line for number, weights in self.heads for line in self._lines(row, number, weights.tolist())]
 
     def _lines(self, row: int, head: int | None, weights: list[float]) -> list[dict[str, Any]]:
         lines = []
         common = {"row": row, "answer": self.title, "by": self.by, "head": head}
-        series = self.kind in ("series", "vectors")
+        series, numbered = self.kind in ("series", "vectors"), self.kind in ("series", "vectors", "spectrogram")
         for index, (step, weight) in enumerate(zip(self.steps, weights, strict=True)):
             span = list(self.spans[index]) if self.spans else None
             values = [_or_none(value) for value in self.values[index].tolist()] if series else None
-            text = None if series else step
+            text = None if numbered else step
             own = {"index": index, "word": None, "text": text, "span": span, "values": values, "weight": weight}
             lines.append(common | own)
             if self.sentences:

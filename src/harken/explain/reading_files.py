@@ -47,8 +47,12 @@ def write(readings: Sequence[Reading], path: str | os.PathLike[str], rows: Seque
 
 
 def figure_of(reading: Reading) -> Figure:
-    """The picture that fits the kind of input: curves over weights, or coloured text."""
-    if reading.kind in ("series", "vectors"):
+    """The picture that fits the kind of input: itself under its weights, curves or a spectrogram over them, text."""
+    if reading.kind == "image":
+        from harken.explain.picture_plot import picture_figure
+
+        return picture_figure(reading)
+    if reading.kind in ("series", "vectors", "audio", "spectrogram"):
         from harken.explain.series_plot import series_figure
 
         return series_figure(reading)

@@ -1,15 +1,20 @@
 """Readings as one HTML page that needs nothing else: texts coloured by weight, series as curves over their weights.
 
+Pictures and sound are the figures that a PNG would hold, inside the page.
+
 As in `harken.explain.page`, every text is escaped and the page's own policy forbids everything but its style.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from torch import Tensor
 
+from harken.explain.colored import listed
+from harken.explain.export import png_of
 from harken.explain.labels import running
 from harken.explain.page import framed
 from harken.explain.reading import Reading
@@ -41,10 +46,12 @@ rt { font-size: .7em; margin-bottom: .15em }
 table { border-collapse: collapse; margin: 0 0 1em }
 td { padding: .25em .5em; vertical-align: top }
 td.share { font: 13px ui-monospace, monospace; text-align: right; min-width: 4em }
-svg { max-width: 100%; height: auto; display: block; margin: 0 0 1em; font: 12px system-ui, sans-serif }
+svg, img { max-width: 100%; height: auto; display: block; margin: 0 0 1em; font: 12px system-ui, sans-serif }
 """
 
 _WIDTH, _MARGIN, _CURVE, _BARS = 900, 90, 64, 70  # of a picture, in units of its view box
+_FIGURES = ("image", "audio", "spectrogram")  # kinds that stand in the page as a picture of pixels
+_DPI = 100  # of these
 _MOST = 900  # columns of a picture: a longer series has several steps in one
 
 
@@ -56,10 +63,13 @@ def reading_page(readings: Sequence[Reading], rows: Sequence[int] | None = None)
     """
     numbers = range(len(readings)) if rows is None else rows
     sections = (_section(number, reading) for number, reading in zip(numbers, readings, strict=True))
-    return framed("what the answers looked at", _STYLE, sections)
+    pictures = any(reading.kind in _FIGURES for reading in readings)
+    return framed("what the answers looked at", _STYLE, sections, pictures=pictures)
 
 
 def _section(row: int, reading: Reading) -> str:
+    if reading.kind in _FIGURES:
+        return _framed(reading, _figure(row, reading))
     largest = largest_of(reading.weights)
     note = f"row {row}, {reading.by}{f' of {reading.about}' if reading.about else ''}, darkest = {largest:.3f}"
     if reading.sentences:
@@ -71,7 +81,23 @@ def _section(row: int, reading: Reading) -> str:
         parts = [f'<p class="note">{_text(note)}</p>\n{_picture(reading, largest)}']
     else:
         parts = [_painted(reading, note, head, weights, largest) for head, weights in reading.heads]
-    return f"<section>\n<h2><bdi>{_text(reading.title)}</bdi></h2>\n{''.join(parts)}</section>\n"
+    return _framed(reading, "".join(parts))
+
+
+def _framed(reading: Reading, content: str) -> str:
+    return f"<section>\n<h2><bdi>{_text(reading.title)}</bdi></h2>\n{content}</section>\n"
+
+
+def _figure(row: int, reading: Reading) -> str:
+    """The figure itself; who cannot see it is told the steps that were looked at most."""
+    from harken.explain.reading_files import figure_of
+
+    note = f"row {row}, {reading.by}{f' of {reading.about}' if reading.about else ''}"
+    if reading.by == "gradients" and reading.kind != "image":
+        note += ": blue speaks for the answer, orange against it"
+    content = base64.b64encode(png_of(figure_of(reading), _DPI)).decode()
+    alt = "; ".join(line.strip() for line in listed(reading).splitlines())
+    return f'<p class="note">{_text(note)}</p>\n<img src="data:image/png;base64,{content}" alt="{escape(alt)}">\n'
 
 
 def _painted(reading: Reading, note: str, head: int | None, weights: Tensor, largest: float) -> str:

@@ -23,7 +23,7 @@ def without(model: SequenceModel, inputs: ModelInputs, keep: Tensor) -> ModelInp
         inputs: B rows.
         keep: (B, T) bool; what it says about padding does not matter.
     """
-    if model.kind == "series":
+    if model.kind in ("series", "spectrogram"):
         assert isinstance(model.frontend, SeriesFrontend)
         mean = model.frontend.mean.to(inputs.values)
         return inputs._replace(values=inputs.values.where(keep.unsqueeze(-1), mean))

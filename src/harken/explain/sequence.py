@@ -15,8 +15,10 @@ from harken.data.labels import Head, decode
 from harken.data.ragged import Ragged
 from harken.errors import UsageError
 from harken.explain.alignment import token_texts
-from harken.explain.attribution import POINTS, attribute, share_of_error
+from harken.explain.attribution import attribute, share_of_error
+from harken.explain.grad_cam import grad_cam
 from harken.explain.reading import Answer, By, Reading, Sentence, Span
+from harken.models.convolutional import SpectrogramFrontend
 from harken.models.heads import predictions, probabilities
 from harken.predictor.sequence import SequencePredictor
 
@@ -30,17 +32,18 @@ def read_of(
     by: By = "attention",
     head: str | None = None,
     originals: Sequence[str] | None = None,
-    points: int = POINTS,
+    points: int | None = None,
 ) -> list[Reading]:
     """Answer every row and keep what the answer looked at.
 
     Args:
         predictor: a trained model.
         inputs: the rows, as the model reads them.
-        by: "attention", the pooling's own weights; or "gradients", integrated gradients, which every model has.
+        by: "attention", the pooling's own weights; or "gradients", which every model has: integrated gradients, or of
+            a picture Grad-CAM, which stands beside its attention too.
         head: by gradients, whose answer they explain; default: the first.
         originals: of texts that were stripped, what they were before: spans count their characters.
-        points: of integrated gradients.
+        points: of integrated gradients; default: see `harken.explain.attribution.attribute`.
 
     Raises:
         UsageError: attention of a model without, or no such head.
@@ -68,7 +71,7 @@ def check_attends(predictor: SequencePredictor) -> None:
     if pooling in ("last", "sum", "mean", "max"):
         raise UsageError(
             f"pooling={pooling} has no weights to show: ask for gradients, or train with pooling=attention, "
-            "attention-linear, query or self-attention"
+            "attention-linear, query, self-attention, self-attention-query, gated or gated-query"
         )
 
 
@@ -81,39 +84,67 @@ class _Looked(NamedTuple):
     """What a batch looked at, on the CPU."""
 
     logits: dict[str, Tensor]
+    lengths: list[int]  # (B,) of the steps
     steps: Tensor  # (B, heads, T)
-    words: Tensor | None  # of sentences: (N, heads, L)
-    places: Tensor | None  # (B, T): which of them is which step
     by: By
     about: str | None = None
     error: list[float] | None = None  # (B,)
+    words: Tensor | None = None  # of sentences: (N, heads, L)
+    places: Tensor | None = None  # (B, T): which of them is which step
+    maps: dict[str, Tensor] | None = None  # of pictures: (B, h, w) of each head
+    frames: Tensor | None = None  # of recordings: (B, T, F)
 
 
 def _attended(predictor: SequencePredictor, batch: SequenceBatch) -> _Looked:
     output = predictor.answer(batch)
     assert output.weights is not None  # this model attends
-    words, places = None, None
+    looked = _Looked(_on_cpu(output.logits), output.lengths.tolist(), output.weights.cpu(), "attention")
     if output.piece_weights is not None and batch.inputs.pieces is not None:
-        words, places = output.piece_weights.cpu(), batch.inputs.pieces.index.cpu()
-    return _Looked(_on_cpu(output.logits), output.weights.cpu(), words, places, "attention")
+        looked = looked._replace(words=output.piece_weights.cpu(), places=batch.inputs.pieces.index.cpu())
+    return looked._replace(maps=_maps(predictor, batch), frames=_frames(predictor, batch))
 
 
-def _attributed(predictor: SequencePredictor, batch: SequenceBatch, head: Head, points: int) -> _Looked:
-    logits = _on_cpu(predictor.answer(batch).logits)
+def _attributed(predictor: SequencePredictor, batch: SequenceBatch, head: Head, points: int | None) -> _Looked:
+    output, maps = predictor.answer(batch), _maps(predictor, batch)
+    logits, lengths = _on_cpu(output.logits), output.lengths.tolist()
+    if maps is not None:
+        cells = maps[head.name].flatten(1).unsqueeze(1)  # (B, 1, h · w), whatever the model makes of the cells
+        lengths = [cells.shape[2] if length else 0 for length in lengths]
+        return _Looked(logits, lengths, cells, "gradients", head.name, maps=maps)
     steps, words, places, _, error = attribute(predictor.model, batch.inputs, head, points=points)
     return _Looked(
         logits,
+        lengths,
         steps.unsqueeze(1).cpu(),
-        None if words is None else words.unsqueeze(1).cpu(),
-        None if places is None else places.cpu(),
         "gradients",
         head.name,
         share_of_error(steps, error).tolist(),
+        words=None if words is None else words.unsqueeze(1).cpu(),
+        places=None if places is None else places.cpu(),
+        frames=_frames(predictor, batch),
     )
 
 
-def _on_cpu(logits: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.cpu() for name, value in logits.items()}
+def _maps(predictor: SequencePredictor, batch: SequenceBatch) -> dict[str, Tensor] | None:
+    """Of pictures each head's Grad-CAM, (B, h, w)."""
+    if predictor.model.kind != "image":
+        return None
+    return _on_cpu(grad_cam(predictor.model, batch.inputs, predictor.heads))
+
+
+def _frames(predictor: SequencePredictor, batch: SequenceBatch) -> Tensor | None:
+    """Of recordings the frames (B, T, F) that the model reads, before they are standardised."""
+    frontend = predictor.model.frontend
+    if not isinstance(frontend, SpectrogramFrontend) or frontend.spectrogram is None:
+        return None
+    samples, lengths, _ = batch.inputs
+    with torch.no_grad():
+        frames: Tensor = frontend.spectrogram(samples.to(frontend.mean.dtype), lengths.to(samples.device)).frames
+    return frames.cpu()
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.cpu() for name, value in tensors.items()}
 
 
 def _readings(
@@ -125,16 +156,16 @@ def _readings(
 ) -> dict[int, Reading]:
     """A reading for each row of the batch, by the row's number."""
     found = {}
-    for place, (row, length) in enumerate(zip(batch.rows.tolist(), batch.inputs.lengths.tolist(), strict=True)):
-        source, steps, spans = _steps(predictor, inputs, row, originals)
-        sentences = []
+    for place, (row, length) in enumerate(zip(batch.rows.tolist(), looked.lengths, strict=True)):
+        given = _given(predictor, inputs, looked, place, row, originals)
+        steps, spans, sentences = given.steps, given.spans, []
         if looked.words is not None and looked.places is not None:
             tokenizer = predictor.encoder.tokenizers["input"]
             numbers = looked.places[place, :length].tolist()
             sentences = [_sentence(tokenizer, text, looked.words[n]) for text, n in zip(steps, numbers, strict=False)]
         found[row] = Reading(
             inputs.kind,
-            source,
+            given.source,
             tuple(_answer(head, looked.logits[head.name][place : place + 1], length) for head in predictor.heads),
             steps[:length],
             looked.steps[place, :, :length].clone(),  # a copy, for a view would keep the whole batch
@@ -144,25 +175,55 @@ def _readings(
             looked.by,
             looked.about,
             None if looked.error is None else looked.error[place],
+            given.grid,
+            given.maps,
+            given.seconds,
         )
     return found
 
 
-def _steps(
-    predictor: SequencePredictor, inputs: Inputs, row: int, originals: Sequence[str] | None
-) -> tuple[str | list[str] | Tensor, list[str], list[Span] | None]:
-    """A row as it was given, its steps as texts, and where they lie in it."""
-    given = inputs.rows[row]
+class _Given(NamedTuple):
+    """A row as it was given, its steps as texts, and where they lie in it; see `Reading`."""
+
+    source: str | list[str] | Tensor
+    steps: list[str]
+    spans: list[Span] | None = None
+    grid: tuple[int, int] | None = None
+    maps: tuple[tuple[str, Tensor], ...] = ()
+    seconds: float | None = None
+
+
+def _given(
+    predictor: SequencePredictor,
+    inputs: Inputs,
+    looked: _Looked,
+    place: int,
+    row: int,
+    originals: Sequence[str] | None,
+) -> _Given:
+    given, length = inputs.rows[row], looked.lengths[place]
+    if looked.maps is not None and isinstance(given, Tensor):
+        if not length:
+            return _Given(given, [])
+        maps = tuple((name, cells[place].clone()) for name, cells in looked.maps.items())
+        high, wide = maps[0][1].shape
+        grid = (high, wide) if high * wide == length else (1, length)  # cells=False makes one step of them
+        return _Given(given, [f"{step // grid[1]},{step % grid[1]}" for step in range(length)], None, grid, maps)
+    if looked.frames is not None:
+        seconds = predictor.encoder.hop / predictor.encoder.rate
+        steps = [f"{step * seconds:.3f} s" for step in range(length)]
+        return _Given(looked.frames[place, :length].clone(), steps, seconds=seconds)
     if isinstance(given, Tensor):
         numbers = given.tolist() if inputs.kind == "ids" else range(len(given))
-        return given, [str(number) for number in numbers], None
+        return _Given(given, [str(number) for number in numbers])
     if isinstance(given, list):
-        return given, given, None
+        return _Given(given, given)
     tokenizer = predictor.encoder.tokenizers["input"]
     spans = tokenizer.spans(given)
     original = given if originals is None else originals[row]
     before = len(original) - len(original.lstrip()) if original != given else 0  # characters that were stripped
-    return original, token_texts(tokenizer, given, spans), [(start + before, end + before) for start, end in spans]
+    moved = [(start + before, end + before) for start, end in spans]
+    return _Given(original, token_texts(tokenizer, given, spans), moved)
 
 
 def _sentence(tokenizer: Tokenizer, text: str, weights: Tensor) -> Sentence:

@@ -1,4 +1,4 @@
-"""A series as a picture: its channels over time, and under them, step by step, what the answer looked at."""
+"""A series or a spectrogram as a picture: its channels over time, and under them what the answer looked at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harken.explain.labels import drawable, fonts_for, running, shortened
+from harken.explain.labels import boxed, drawable, fonts_for, one_line, running, shortened
 from harken.explain.reading import Reading
 from harken.explain.shades import AGAINST, CHANNELS, FOR, bins, largest_of, strongest
 
@@ -30,13 +30,15 @@ def series_figure(reading: Reading) -> Figure:
     """Curves above, weights below on the same time axis; the ground of the curves is as dark as the weights.
 
     Up to 12 channels have a curve each; more are one picture of channels by steps, each between its own least and
-    largest value. Vectors of a document have no curves: their numbers say nothing to the eye.
+    largest value. Vectors of a document have no curves: their numbers say nothing to the eye. A spectrogram is one
+    picture, low frequencies below; of a recording the axis is in seconds.
     """
     values = reading.values.float().numpy()  # (T, D)
     channels = 0 if reading.kind == "vectors" or not len(values) else values.shape[1]
-    many = channels > CHANNELS
+    sound = reading.kind in ("audio", "spectrogram")
+    many = channels > CHANNELS or (sound and channels > 0)
     names = [shortened(running(name), _LONGEST_NAME) for name in reading.channel_names[:channels]]
-    title = shortened(" ".join(running(reading.title).split()), _LONGEST_TITLE)
+    title = shortened(one_line(reading.title), _LONGEST_TITLE)
     families, missing = fonts_for([title, *names])
     font = FontProperties(family=["DejaVu Sans", *families[1:]], size=9)
 
@@ -55,7 +57,9 @@ def series_figure(reading: Reading) -> Figure:
 
     largest = largest_of(reading.weights)
     darkest = reading.weights.gather(0, reading.weights.abs().argmax(0, keepdim=True))[0]  # (T,) over heads
-    if many:
+    if many and sound:
+        _draw_spectrogram(curves[0], values, "mel band" if reading.kind == "audio" else "frequency", font)
+    elif many:
         _draw_image(curves[0], values, font)
     else:
         for number, (axis, name) in enumerate(zip(curves, names, strict=True)):
@@ -71,13 +75,24 @@ def series_figure(reading: Reading) -> Figure:
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     axes[-1].set_xlim(-0.5, max(len(values), 1) - 0.5)
-    few = len(values) <= 20
-    axes[-1].xaxis.set_major_locator(FixedLocator(range(len(values))) if few else MaxNLocator(integer=True))
-    axes[-1].set_xlabel("chunk" if reading.kind == "vectors" else "step", fontsize=9)
-    boxes = title.translate(dict.fromkeys(map(ord, missing), "□"))
+    _name_steps(axes[-1], reading)
     heading = FontProperties(family=font.get_family(), size=12)
-    figure.text(_LEFT / _WIDE, 1 - 0.3 / height, boxes, fontproperties=heading, parse_math=False)
+    figure.text(_LEFT / _WIDE, 1 - 0.3 / height, boxed(title, missing), fontproperties=heading, parse_math=False)
     return figure
+
+
+def _name_steps(axis: Axes, reading: Reading) -> None:
+    """The axis of steps by their numbers, or in seconds: a frame stands where it begins."""
+    steps = len(reading.steps)
+    if reading.seconds is not None:
+        ticks = MaxNLocator(nbins=9, steps=[1, 2, 5, 10]).tick_values(0, max(steps, 1) * reading.seconds)
+        there = [tick for tick in ticks if 0 <= tick <= max(steps, 1) * reading.seconds]
+        axis.xaxis.set_major_locator(FixedLocator([tick / reading.seconds - 0.5 for tick in there]))
+        axis.xaxis.set_ticklabels([f"{tick:.4g}" for tick in there])
+    else:
+        axis.xaxis.set_major_locator(FixedLocator(range(steps)) if steps <= 20 else MaxNLocator(integer=True))
+    units = {"vectors": "chunk", "audio": "seconds", "spectrogram": "frame"}
+    axis.set_xlabel(units.get(reading.kind, "step"), fontsize=9)
 
 
 def _marker(values: Floats) -> str:
@@ -118,6 +133,12 @@ def _draw_image(axis: Axes, values: Floats, font: FontProperties) -> None:
     axis.imshow(scaled.T, cmap="Greys", aspect="auto", interpolation="nearest")
     axis.set_ylabel("channel", fontproperties=font)
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+
+
+def _draw_spectrogram(axis: Axes, values: Floats, name: str, font: FontProperties) -> None:
+    axis.imshow(values.T, cmap="magma", aspect="auto", origin="lower", interpolation="antialiased")
+    axis.set_ylabel(name, rotation=0, ha="right", va="center", fontproperties=font)
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
 
 
 def _draw_weights(axis: Axes, weights: Tensor, reading: Reading, largest: float, head: int | None) -> None:

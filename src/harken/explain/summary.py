@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from harken.config import RunConfig, Seq2SeqRun
+from harken.config import RunConfig, Seq2SeqRun, SequenceRun
 from harken.data.batching import ModelInputs, Pieces
+from harken.models.convolutional import SpectrogramFrontend
 from harken.models.frontends import SeriesFrontend, WordFrontend
 from harken.models.seq2seq import Seq2SeqModel
 from harken.models.sequence import SequenceModel
@@ -109,7 +110,7 @@ class Summary:
 def summarise(model: Seq2SeqModel | SequenceModel, config: RunConfig) -> Summary:
     """Run a sample input through the model and write down what comes out of each layer."""
     if isinstance(model, SequenceModel):
-        return _summarise_sequence(model)
+        return _summarise_sequence(model, config)
     assert isinstance(config, Seq2SeqRun)
     device = next(model.parameters()).device
     rows, source, target = (SAMPLE[axis] for axis in "BST")
@@ -124,7 +125,7 @@ def summarise(model: Seq2SeqModel | SequenceModel, config: RunConfig) -> Summary
     )
 
 
-def _summarise_sequence(model: SequenceModel) -> Summary:
+def _summarise_sequence(model: SequenceModel, config: RunConfig) -> Summary:
     rows, steps = SEQUENCE_SAMPLE.values()
     device = next(model.parameters()).device
 
@@ -140,9 +141,19 @@ def _summarise_sequence(model: SequenceModel) -> Summary:
         index = torch.arange(rows * steps, device=device).view(rows, steps)
         pieces = Pieces(lower, ids(rows * steps) + sample["L"], index)
         given = {"ids of sentences": lower} if model.kind == "sentences" else given | {"ids of characters": lower}
+    elif model.kind == "image":
+        assert isinstance(config, SequenceRun)
+        side = config.data.image_size
+        sample, lengths = {"B": rows, "S": side}, ids(rows) + side
+        values = torch.zeros(rows, side, side, 3, dtype=torch.uint8, device=device)
+        given = {"pixels": values}
+    elif isinstance(frontend, SpectrogramFrontend) and frontend.spectrogram is not None:
+        samples = frontend.spectrogram.window_size + (steps - 1) * frontend.spectrogram.hop_size
+        values, lengths = torch.zeros(rows, samples, device=device), ids(rows) + samples
+        given = {"samples": values}
     elif isinstance(frontend, SeriesFrontend):
         values = torch.zeros(rows, steps, frontend.width, device=device)
-        given = {"values": values}
+        given = {"frames" if model.kind == "spectrogram" else "values": values}
     inputs = ModelInputs(values, lengths, pieces)
 
     def run() -> Any:
@@ -212,7 +223,8 @@ def _shapes(name: str, output: Any) -> Iterator[tuple[str, list[int]]]:
             yield from _shapes(key, part)
     elif isinstance(output, tuple):
         for field, part in zip(getattr(output, "_fields", map(str, range(len(output)))), output, strict=True):
-            yield from _shapes(field, part)
+            if field != "lengths":  # of the rows: beside the steps it says nothing
+                yield from _shapes(field, part)
 
 
 def _count(module: nn.Module) -> int:

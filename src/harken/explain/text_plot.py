@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 
-from harken.explain.labels import fonts_for, running, shortened
+from harken.explain.labels import boxed, fonts_for, one_line, running, shortened
 from harken.explain.reading import Reading
 from harken.explain.shades import RGB, WHITE, Segment, cut, ink, largest_of, largest_words, segments, shade
 
@@ -40,7 +40,7 @@ def text_figure(reading: Reading) -> Figure:
     Of a long text the first 60 lines are drawn, and a line says so.
     """
     largest = largest_of(reading.weights)
-    title = shortened(" ".join(running(reading.title).split()), _LONGEST_TITLE)
+    title = shortened(one_line(reading.title), _LONGEST_TITLE)
     runs, line = [], 0
     for head, weights in reading.heads:
         if head is not None:
@@ -62,12 +62,11 @@ def text_figure(reading: Reading) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, _COLUMNS), ylim=(line, -2))  # one unit is one letter, one line
     axes.set_axis_off()
-    boxes = dict.fromkeys(map(ord, missing), "□")
     heading = FontProperties(family=families, size=_SIZE, weight="bold")
-    axes.text(0, -1.5, title.translate(boxes), fontproperties=heading, va="center", parse_math=False)
+    axes.text(0, -1.5, boxed(title, missing), fontproperties=heading, va="center", parse_math=False)
     font = FontProperties(family=families, size=_SIZE)
     for run in runs:
-        _draw(axes, run._replace(text=run.text.translate(boxes)), font)
+        _draw(axes, run._replace(text=boxed(run.text, missing)), font)
     return figure
 
 

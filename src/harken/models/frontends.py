@@ -23,10 +23,11 @@ from harken.layers.regularization import drop_words, dropout, locked_dropout, ra
 
 
 class FrontendOutput(NamedTuple):
-    """Steps, exactly 0 on padding, and where the lower of two levels looked."""
+    """Steps, exactly 0 on padding, where the lower of two levels looked, and how many steps there are."""
 
     x: Tensor  # (B, T, F)
     weights: Tensor | None  # (N, heads, L)
+    lengths: Tensor  # (B,) int64
 
 
 class Frontend(nn.Module):
@@ -46,7 +47,7 @@ class Frontend(nn.Module):
 
     def encode(self, x: Tensor, inputs: ModelInputs) -> FrontendOutput:
         """What `embed` gave, or something near it, as steps; of the inputs only lengths and index are read."""
-        return FrontendOutput(x, None)
+        return FrontendOutput(x, None, inputs.lengths)
 
     def forward(self, inputs: ModelInputs) -> FrontendOutput:
         """`embed`, then `encode`."""
@@ -194,9 +195,11 @@ class SeriesFrontend(Frontend):
     def encode(self, x: Tensor, inputs: ModelInputs) -> FrontendOutput:
         """(B, T, D) → (B, T, F); of the inputs only lengths are read."""
         if self.local is None:
-            return FrontendOutput(x, None)
+            return FrontendOutput(x, None, inputs.lengths)
         mask = mask_from_lengths(inputs.lengths.to(x.device), x.shape[1]).unsqueeze(-1)  # (B, T, 1)
-        return FrontendOutput(torch.relu(self.local(x)).flatten(-2) * mask, None)  # a bias would not be 0 on padding
+        return FrontendOutput(
+            torch.relu(self.local(x)).flatten(-2) * mask, None, inputs.lengths
+        )  # a bias would not be 0 on padding
 
 
 class WordFrontend(Frontend):
@@ -272,7 +275,7 @@ class SentenceFrontend(Frontend):
         outputs, state = self.recurrent(dropout(x, self.dropout, self.training), pieces.lengths)  # (N, L, H)
         final = final_vector(state, self.recurrent.num_directions)
         vectors, weights = self.pooling(outputs, pieces.lengths, final)  # (N, F)
-        return FrontendOutput(_gathered(vectors, pieces, inputs), weights)
+        return FrontendOutput(_gathered(vectors, pieces, inputs), weights, inputs.lengths)
 
 
 def mask_of(inputs: ModelInputs) -> Tensor:

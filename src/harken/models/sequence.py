@@ -9,6 +9,7 @@ Shapes: B rows, T steps, F features of a step, H hidden, C classes; N pieces (se
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -18,12 +19,15 @@ from harken.config import InputKind, SequenceModelConfig
 from harken.data.batching import ModelInputs
 from harken.data.labels import Head
 from harken.errors import UsageError
-from harken.layers.convolution import MaskedConv1d
+from harken.layers.convolution import MaskedConv1d, MaskedConv2d
 from harken.layers.local import LocalLinear
 from harken.layers.masks import mask_from_lengths
 from harken.layers.pooling import Pooling, build_pooling, final_vector
 from harken.layers.recurrent import Recurrent
 from harken.layers.regularization import dropout
+from harken.layers.residual import ResidualNetwork
+from harken.layers.spectrogram import LogMelSpectrogram
+from harken.models.convolutional import PictureFrontend, SpectrogramFrontend
 from harken.models.frontends import Frontend, SentenceFrontend, SeriesFrontend, TokenFrontend, WordFrontend
 from harken.models.heads import Heads
 
@@ -36,6 +40,7 @@ class SequenceOutput(NamedTuple):
     logits: dict[str, Tensor]  # by head: (B, width), or of tags (B, T, C), exactly 0 on padding
     weights: Tensor | None  # (B, heads, T), of poolings that attend
     piece_weights: Tensor | None  # (N, heads, L), the same of each sentence
+    lengths: Tensor  # (B,) int64, steps of each row behind the front end: cells of a picture, frames of a recording
 
 
 class SequenceModel(nn.Module):
@@ -46,7 +51,9 @@ class SequenceModel(nn.Module):
         kind: what a row is.
         heads: what is answered, at least one; all tags, or none.
         vocabulary: number of token ids, for text, ids, words and sentences.
-        width: channels, for series and vectors.
+        width: channels, for series and vectors; frequencies, for spectrograms.
+        spectrogram: makes frames of recordings, for audio.
+        backbone: reads pictures instead of a `ResidualNetwork`, for image; see `PictureFrontend`.
         characters: number of character ids, for words that are spelled; 0: words alone.
         unknown_id: the token id of what training rows never held; None where nothing can be unknown.
 
@@ -64,6 +71,8 @@ class SequenceModel(nn.Module):
         width: int = 0,
         characters: int = 0,
         unknown_id: int | None = 1,
+        spectrogram: LogMelSpectrogram | None = None,
+        backbone: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -71,14 +80,20 @@ class SequenceModel(nn.Module):
         self.dropout = _settled(config.dropout, "dropout")
         channels, hidden = _settled(config.convolution, "convolution"), _settled(config.mlp_size, "mlp_size")
 
-        self.frontend = _frontend(config, kind, vocabulary, width, characters, unknown_id or 0)
+        self.frontend: Frontend
+        if kind == "image":
+            self.frontend = _pictures(config, backbone)
+        elif kind in ("audio", "spectrogram"):
+            self.frontend = _sound(config, width, spectrogram)
+        else:
+            self.frontend = _frontend(config, kind, vocabulary, width, characters, unknown_id or 0)
         size = self.frontend.output_size
         self.convolution = None
         if channels:
             self.convolution = MaskedConv1d(size, channels, _settled(config.kernel_size, "kernel_size"))
             size = channels
-        self.recurrent = _recurrent(config, size)
-        size = self.recurrent.output_size
+        self.recurrent = _recurrent(config, size) if _settled(config.num_layers, "num_layers") else None
+        size = size if self.recurrent is None else self.recurrent.output_size
         self.pooling = None
         if all(head.kind != "tags" for head in heads):
             self.pooling = _pooling(config, size)
@@ -96,14 +111,17 @@ class SequenceModel(nn.Module):
 
     def forward_embedded(self, x: Tensor, inputs: ModelInputs) -> SequenceOutput:
         """`forward` from what `embed` gave, or something near it; of the inputs only lengths and index are read."""
-        lengths = inputs.lengths
-        x, piece_weights = self.frontend.encode(x, inputs)  # (B, T, F)
+        x, piece_weights, lengths = self.frontend.encode(x, inputs)  # (B, T, F)
         if self.convolution is not None:
             x = self.convolution(x, lengths)
-        outputs, state = self.recurrent(dropout(x, self.dropout, self.training), lengths)  # (B, T, H)
+        outputs = dropout(x, self.dropout, self.training)
+        final = outputs.new_zeros(outputs.shape[::2])  # (B, F): without recurrent layers there is none
+        if self.recurrent is not None:
+            outputs, state = self.recurrent(outputs, lengths)  # (B, T, H)
+            final = final_vector(state, self.recurrent.num_directions)
         features, weights = outputs, None
         if self.pooling is not None:
-            features, weights = self.pooling(outputs, lengths, final_vector(state, self.recurrent.num_directions))
+            features, weights = self.pooling(outputs, lengths, final)
         features = dropout(features, self.dropout, self.training)
         if self.mlp is not None:
             features = dropout(torch.relu(self.mlp(features)), self.dropout, self.training)
@@ -111,7 +129,7 @@ class SequenceModel(nn.Module):
         if self.pooling is None:
             padding = ~mask_from_lengths(lengths.to(x.device), x.shape[1]).unsqueeze(-1)  # (B, T, 1)
             logits = {name: value.masked_fill(padding, 0.0) for name, value in logits.items()}
-        return SequenceOutput(logits, weights, piece_weights)
+        return SequenceOutput(logits, weights, piece_weights, lengths)
 
 
 def _settled(value: Value | None, name: str) -> Value:
@@ -142,6 +160,25 @@ def _local(config: SequenceModelConfig, width: int) -> LocalLinear:
             f"local_size ({config.local_size}) must divide {width}, the values of a step: the last would not be seen"
         )
     return LocalLinear(width, config.local, config.local_size)
+
+
+def _pictures(config: SequenceModelConfig, backbone: nn.Module | None) -> Frontend:
+    """Cells of a picture's feature map."""
+    network = ResidualNetwork(config.cnn, stages=config.cnn_layers) if backbone is None else backbone
+    return PictureFrontend(network, cells=config.cells, flip=config.flip, shift=config.shift, jitter=config.jitter)
+
+
+def _sound(config: SequenceModelConfig, width: int, spectrogram: LogMelSpectrogram | None) -> Frontend:
+    """Frames of a spectrogram, or of recordings."""
+    width = width if spectrogram is None else spectrogram.output_size
+    if width >> config.cnn_layers < 1:
+        raise UsageError(
+            f"cnn_layers ({config.cnn_layers}) halve the {width} frequencies so often that none is left: "
+            f"take at most {max(width.bit_length() - 1, 0)}"
+        )
+    sizes = [1] + [config.cnn] * config.cnn_layers
+    convolutions = [MaskedConv2d(before, after) for before, after in pairwise(sizes)]
+    return SpectrogramFrontend(width, convolutions, spectrogram, augment=config.spec_augment)
 
 
 def _frontend(

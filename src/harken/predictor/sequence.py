@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harken.bundle import Bundle
 from harken.config import SequenceRun
@@ -17,6 +18,7 @@ from harken.data.labels import Head
 from harken.data.ragged import Ragged, offsets_from_lengths
 from harken.errors import BundleError, UsageError
 from harken.layers.masks import mask_from_lengths
+from harken.layers.spectrogram import LogMelSpectrogram
 from harken.models.heads import probabilities
 from harken.models.sequence import SequenceModel, SequenceOutput
 
@@ -35,12 +37,26 @@ class SequencePredictor(NamedTuple):
     heads: tuple[Head, ...]
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle) -> Self:
+    def from_bundle(cls, bundle: Bundle, backbone: nn.Module | None = None) -> Self:
         """Build the model that a bundle describes.
+
+        Args:
+            bundle: as training wrote it.
+            backbone: what read the pictures, where the model was trained with one of the user's own: a module of the
+                same shape, which is copied; its weights come from the bundle.
 
         Raises:
             BundleError: it is of another task, or weights or facts do not belong to its configuration.
+            UsageError: a backbone is missing, or there is no use for one.
         """
+        name = bundle.facts.get("backbone")
+        if name is not None and backbone is None:
+            raise UsageError(
+                f"the model reads pictures with a backbone of your own ({name}): give it, as in "
+                "harken.load(path, backbone=module)"
+            )
+        if name is None and backbone is not None:
+            raise UsageError("the model was trained without a backbone of your own: leave it out")
         config = bundle.config
         if not isinstance(config, SequenceRun):
             raise BundleError(f"the bundle is for the task {config.task!r}: harken.load(path) opens it")
@@ -55,7 +71,7 @@ class SequencePredictor(NamedTuple):
             if config.model.num_layers > len(bundle.weights):
                 raise ValueError(f"num_layers={config.model.num_layers}")
             with torch.device("meta"):  # sizes alone: a made-up one could exhaust the memory
-                model = build_model(config, encoder, heads)
+                model = build_model(config, encoder, heads, backbone)
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise BundleError(
                 f"the bundle's facts do not belong to its configuration, it was tampered with: {error}"
@@ -151,9 +167,15 @@ def of_steps(function: Callable[[Head, Tensor], Tensor], head: Head, logits: Ten
     return function(head, logits)
 
 
-def build_model(config: SequenceRun, encoder: Encoder, heads: Sequence[Head]) -> SequenceModel:
-    """The untrained model of a settled run, in the sizes of what was fitted."""
+def build_model(
+    config: SequenceRun, encoder: Encoder, heads: Sequence[Head], backbone: nn.Module | None = None
+) -> SequenceModel:
+    """The untrained model of a settled run, in the sizes of what was fitted; with a copy of the backbone, if any."""
     characters = encoder.tokenizers.get("characters")
+    features, spectrogram = config.features, None
+    if encoder.kind == "audio":
+        with torch.device("cpu"):  # its buffers follow from the options and are in no bundle
+            spectrogram = LogMelSpectrogram(encoder.rate, features.mels, window=features.window, hop=features.hop)
     return SequenceModel(
         config.model,
         encoder.kind,
@@ -162,6 +184,8 @@ def build_model(config: SequenceRun, encoder: Encoder, heads: Sequence[Head]) ->
         width=encoder.width,
         characters=0 if characters is None else characters.vocabulary_size,
         unknown_id=encoder.unknown_id,
+        spectrogram=spectrogram,
+        backbone=copy.deepcopy(backbone),
     )
 
 

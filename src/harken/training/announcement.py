@@ -94,15 +94,23 @@ def _layers(config: SequenceRun) -> str:
     """From input to answer: what stands on what."""
     model, kind = config.model, config.data.input
     parts = []
-    if kind not in ("series", "vectors"):
+    if kind == "image":
+        cells = "each cell a step" if model.cells else "one step"
+        parts.append(f"residual convolutions of {model.cnn} channels in {model.cnn_layers} levels, {cells}")
+    elif kind in ("audio", "spectrogram"):
+        frames = f"log-mel frames of {config.features.mels} bands → " if kind == "audio" else ""
+        parts.append(f"{frames}{model.cnn_layers} convolutions of {model.cnn} channels over time and frequency")
+    elif kind not in ("series", "vectors"):
         beside = " and its characters" if kind == "words" and config.features.characters else ""
         parts.append(f"a vector of {model.embedding_size} for each token{beside}")
     if model.local:
         parts.append(f"{model.local} local outputs for every {model.local_size} values")
     if model.convolution:
         parts.append(f"{model.convolution} convolution channels")
+    level = []
     stack = f"{model.num_layers} × " if model.num_layers > 1 else ""
-    level = [f"{stack}{'bi' if model.bidirectional else ''}{model.cell.upper()} of {model.hidden_size}"]
+    if model.num_layers:
+        level.append(f"{stack}{'bi' if model.bidirectional else ''}{model.cell.upper()} of {model.hidden_size}")
     if config.task != "tag":
         level.append(model.pooling)
     if kind == "sentences":

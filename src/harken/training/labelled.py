@@ -12,7 +12,7 @@ from harken.data.batching import SequenceBatch
 from harken.data.labels import Head
 from harken.models.heads import count, head_loss, predictions
 from harken.models.sequence import SequenceModel
-from harken.training.metrics import Answered, Scores, joined, score
+from harken.training.metrics import Answered, Scores, all_right, joined, score
 from harken.training.objective import Loss
 
 SHARES = {  # names of scores that lie between 0 and 1, by the kind of head
@@ -51,6 +51,8 @@ class SequenceObjective:
         self.class_weight, self.label_smoothing, self.shown = dict(class_weight or {}), label_smoothing, list(shown)
         self.unit = "squared error, standardised" if all(h.kind == "values" for h in heads) else "nats per answer"
         self.shares = tuple(f"{prefix}{name}" for prefix, head in self._named() for name in SHARES[head.kind])
+        self._compared = len(self.heads) > 1 and all(head.kind in ("binary", "classes") for head in self.heads)
+        self.shares += ("all_right",) if self._compared else ()
         self.headline = (*(f"{prefix}{HEADLINE[head.kind]}" for prefix, head in self._named()), "loss")
         self.reset()
 
@@ -93,7 +95,8 @@ class SequenceObjective:
         """``loss``, ``score`` and what else `harken.training.metrics.score` gives, of everything added so far."""
         scores = [score(head, *self.answered(head)) for head in self.heads]
         means = [self._totals[name] / counted for name, counted in self._counts.items() if counted]
-        return {"loss": sum(means) / len(means) if means else math.nan} | joined(self.heads, scores)
+        together = {"all_right": all_right(list(map(self.answered, self.heads)))} if self._compared else {}
+        return {"loss": sum(means) / len(means) if means else math.nan} | joined(self.heads, scores) | together
 
     def answered(self, head: Head) -> tuple[Answered, Tensor, Tensor | None]:
         """What a head answered, the targets and the sample weights of everything added so far: at least one batch."""

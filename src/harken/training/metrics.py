@@ -188,6 +188,15 @@ def _value(answers: Floats, truth: Floats, weights: Floats | None) -> tuple[floa
     return r2, squared, float(mean_absolute_error(truth, answers, sample_weight=weights))
 
 
+def all_right(answered: Sequence[tuple[Answered, Tensor, Tensor | None]]) -> float:
+    """The share of rows whose classes are right in every head, among those whose answers are all known; else NaN."""
+    targets = torch.stack([target for _, target, _ in answered])  # (heads, n)
+    right = torch.stack([each.answers for each, _, _ in answered]) == targets
+    weights = answered[0][2]
+    counted = (targets >= 0).all(0) * (1.0 if weights is None else weights.double())  # (n,)
+    return float((right.all(0) * counted).sum() / counted.sum())
+
+
 def joined(heads: Sequence[Head], scores: Sequence[Scores]) -> Scores:
     """The scores of all heads in one dictionary: of a single head by their names, else with the head's in front.
 

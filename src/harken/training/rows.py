@@ -141,6 +141,14 @@ def _classes_of(answer: Any) -> Sequence[Any]:
     return answer if isinstance(answer, list) else (answer,)
 
 
+def _size(content: Tensor, inputs: Inputs) -> str:
+    if inputs.kind == "image":
+        return "no picture" if not len(content) else f"{len(content)} × {len(content)} pixels"
+    if inputs.kind == "audio":
+        return f"{len(content) / (inputs.rate or 1):.2f} s"
+    return f"{len(content)} steps" + (f" × {content.shape[1]}" if content.dim() == 2 else "")
+
+
 def in_few_words(inputs: Inputs, most: int) -> list[str]:
     """The first rows, each on a short line: the beginning of a text; of rows of numbers their size, and only three."""
     rows: Any = inputs.rows
@@ -148,8 +156,7 @@ def in_few_words(inputs: Inputs, most: int) -> list[str]:
     for row in range(min(most, len(inputs), FEWER if isinstance(rows, Ragged) else most)):
         content = rows[row]
         if isinstance(content, Tensor):
-            size = f"{len(content)} steps" + (f" × {content.shape[1]}" if content.dim() == 2 else "")
-            lines.append(f"row {row} ({size})")
+            lines.append(f"row {row} ({_size(content, inputs)})")
         else:
             text = " ".join((content if isinstance(content, str) else " ".join(content)).split())
             lines.append(text if len(text) <= FEW else f"{text[: FEW - 1]}…")

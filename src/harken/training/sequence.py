@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harken.bundle import Bundle
 from harken.config import InputKind, SequenceRun
 from harken.data.batching import SequenceLoader
+from harken.data.encoded import Encoded
 from harken.data.encoding import Encoder, channel_statistics
+from harken.data.inputs import Inputs
 from harken.data.labels import Head, Labels, encode, fit_heads
-from harken.data.ragged import Ragged
+from harken.data.ragged import Ragged, offsets_from_lengths
 from harken.data.word_vectors import read_word_vectors, vector_size
 from harken.errors import ConfigError, DataError
+from harken.layers.masks import mask_from_lengths
+from harken.models.convolutional import SpectrogramFrontend
 from harken.models.frontends import Frontend, SentenceFrontend, SeriesFrontend, TokenFrontend, WordFrontend
 from harken.models.sequence import SequenceModel
 from harken.predictor.sequence import BATCH_SIZE, SequencePredictor, build_model
@@ -29,12 +33,15 @@ from harken.training.run import Trained, epoch_steps, train
 from harken.training.run_folder import check_folder, is_first_process
 from harken.training.warm_start import open_start, options_of, take_over
 
+_MEASURED = 2000  # recordings whose frames give mean and scale
+
 
 def train_sequence(
     config: SequenceRun,
     training: Labelled,
     validation: Labelled | None,
     *,
+    backbone: nn.Module | None = None,
     out: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -47,6 +54,7 @@ def train_sequence(
             not read.
         training: rows to learn from; vocabulary, classes and channel statistics are found on these alone.
         validation: rows that choose the best epoch, or None.
+        backbone: reads pictures instead of `ResidualNetwork`: a copy of it is trained.
         out, resume, overwrite, show: see `harken.training.run.train`.
 
     Raises:
@@ -59,6 +67,8 @@ def train_sequence(
         validation.check("validation", "give some, or --validation 0 to go without")
     start = None if config.training.init_from is None else open_start(config.training.init_from, training.inputs)
     config = _settled(config, start, training.inputs.kind)
+    if training.inputs.rate is not None:
+        config = config.override(sample_rate=training.inputs.rate)
     check_folder(out, config, resume=resume, overwrite=overwrite)
     options = config.training
     heads = fit_heads(training.labels, config.task, config.model.binary)
@@ -66,6 +76,8 @@ def train_sequence(
     batches = _loader(config, encoder, heads, training, shuffle=True)
     if not batches.encoded.steps.any():
         raise DataError("every training row is empty: there is no step to learn from")
+    if backbone is not None and training.inputs.kind != "image":
+        raise ConfigError(f"a backbone reads pictures, and the rows are {training.inputs.kind}: leave it out")
     if validation is None and options.patience is not None:
         raise ConfigError(
             f"patience ({options.patience}) waits for a better epoch on validation rows, and there are none: hold some "
@@ -79,15 +91,19 @@ def train_sequence(
     facts: dict[str, Any] = {
         "heads": [head.to_json() for head in heads],
         "encoder": encoder.facts(),
+        **({} if backbone is None else {"backbone": type(backbone).__name__}),
         "indicators": sorted(training.labels.classes),  # heads whose labels were columns of 0 and 1
     }
 
     def make_model() -> SequenceModel:
-        model = build_model(config, encoder, heads)
+        model = build_model(config, encoder, heads, backbone)
         if start is not None:
             take_over(model, start)
         elif isinstance(model.frontend, SeriesFrontend) and config.features.standardize in ("channel", "all"):
-            model.frontend.standardize(*channel_statistics(training.inputs, config.features.standardize))
+            frames = _frames(model.frontend, training.inputs, batches.encoded)
+            model.frontend.standardize(
+                *channel_statistics(frames, config.features.standardize, training.inputs.channels)
+            )
         if config.model.rare_word_dropout and encoder.vocabulary_size:
             _tokens(model.frontend).count(batches.encoded.counts(encoder.vocabulary_size))
         if vectors is not None:
@@ -238,6 +254,22 @@ def _tokens(frontend: Frontend) -> TokenFrontend:
         case _:
             assert isinstance(frontend, TokenFrontend)
             return frontend
+
+
+def _frames(frontend: SeriesFrontend, inputs: Inputs, encoded: Encoded) -> Ragged:
+    """The steps (N, D) that a series' mean and scale are of; of recordings, frames of some, evenly over them all."""
+    assert isinstance(inputs.rows, Ragged)
+    if not isinstance(frontend, SpectrogramFrontend) or frontend.spectrogram is None:
+        return inputs.rows  # not the encoded ones: where a value is missing, those have the mean
+    chosen = torch.linspace(0, len(encoded) - 1, min(len(encoded), _MEASURED)).long()
+    parts, lengths = [torch.zeros(0, frontend.width)], [torch.zeros(0, dtype=torch.int64)]
+    for rows in torch.split(chosen, BATCH_SIZE // 4):
+        samples = encoded.batch(rows)
+        with torch.no_grad():
+            frames, counts = frontend.spectrogram(samples.values, samples.lengths)
+        parts.append(frames[mask_from_lengths(counts, frames.shape[1])])
+        lengths.append(counts)
+    return Ragged(torch.cat(parts), offsets_from_lengths(torch.cat(lengths)))
 
 
 def _fingerprint(encoder: Encoder) -> str:
