@@ -170,7 +170,11 @@ BAD = {
     "no such label": ("a.csv", TEXTS, ["--label", "lable"], 1, ("--label label",)),
     "no such key": ("a.csv", TEXTS, ["--key", "id"], 1, ("no column 'id'", "--key")),
     "no such weight": ("a.csv", TEXTS, ["--weight", "w"], 1, ("no column 'w'", "--weight")),
-    "texts that are numbers": ("a.csv", "review,label\n1,a\n2,b\n3,a\n4,b\n", [], 1, ("--text",)),
+    "texts that are numbers": (
+        *("a.csv", "review,label\n1,a\n2,b\n3,a\n4,b\n", []),
+        *(1, ("--text", "column 'review' holds numbers, and --text review reads them as texts")),
+    ),
+    "only rare words": ("a.csv", TEXTS, ["--min-count", "50"], 2, ("min_count (50) leaves none of the 21 words",)),
     "a word among numbers": ("a.csv", _series("oops"), [], 1, ("line 5", "'oops'", "'t2'")),
     "a missing value": ("a.csv", _series("nan"), [], 1, ("line 5", "--missing")),
     "an infinite value": ("a.csv", _series("inf"), [], 1, ("line 5", "infinite")),
