@@ -109,10 +109,13 @@ def _text(path: Path, name: str) -> str:
 
 def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool:
     """Read the rows and train on them; True in the first of the processes that do."""
+    from harken.data.unused import refuse_unused
     from harken.training.run_folder import is_first_process
 
     if is_first_process():
         show(f"task: {config.task}")
+    given = config.changed()
+    refuse_unused(given["train"], given, beside=given.get("validation"))
     fit = _fit_pairs if isinstance(config, Seq2SeqRun) else _fit_examples
     fit(config, out, resume=resume, overwrite=overwrite)  # type: ignore[arg-type]
     return is_first_process()

@@ -210,6 +210,13 @@ BAD = {
     "vectors of a series": ("a.csv", _series(), ["--word-vectors", "b.csv"], 2, ("word_vectors",)),
     "time without id": ("a.csv", TEXTS, ["--time", "label"], 2, ("id must name",)),
     "no run to start from": ("a.csv", TEXTS, ["--init-from", "nowhere"], 1, ("nowhere", "no such folder")),
+    "a label where labels have no name": (
+        *("a.ts", f"{HEADER}1,2:a\n3,4:b\n", ["--label", "nope"]),
+        *(1, ("a.ts: label ('nope')", "labels have no name: leave it out")),
+    ),
+    "an id where a row is a series": ("a.ts", f"{HEADER}1,2:a\n3,4:b\n", ["--id", "who"], 1, ("id ('who')", ".ts")),
+    "a header of sentences": ("a.conllu", "1\tThe" + "\t_" * 8 + "\n\n", ["--no-header"], 1, ("header (False)", "CSV")),
+    "a delimiter of JSON": ("a.jsonl", '{"review": "a", "label": 1}\n', ["--delimiter", ";"], 1, ("delimiter (';')",)),
     "a strange encoding": ("a.csv", TEXTS, ["--encoding", "klingon"], 2, ("klingon",)),
     "an option of another task": (
         "a.ts",
@@ -231,6 +238,34 @@ def test_bad_rows_and_commands_are_one_sentence_and_leave_nothing(harken, small,
     assert result.code == code, result.err
     assert all(word in result.sentence for word in words), result.sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_texts_that_are_numbers_are_read_if_asked_for(harken, small, tmp_path):
+    (tmp_path / "a.csv").write_text("review,label\n007,a\n1.50,b\n3,a\n4,b\n")
+    arguments = ["--text", "review", *small, "--out", tmp_path / "run", "--json"]
+    result = harken("train", tmp_path / "a.csv", *arguments)
+    assert (result.code, result.json["training_rows"]) == (0, 4), result.err
+    assert "input: text, column 'review'" in result.err
+
+
+def test_rows_to_validate_on_with_unknown_labels_are_skipped_if_asked_for(harken, file, small, tmp_path):
+    (tmp_path / "b.csv").write_text("review,stars\nwarm,good\nso so,neutral\nflat,bad\n")
+    arguments = ["train", file("reviews"), *small, "--validation", tmp_path / "b.csv", "--out", tmp_path / "run"]
+    refused = harken(*arguments)
+    assert refused.code == 1
+    assert "b.csv, row 1 (counted from 0): the label 'neutral' (stars)" in refused.err
+    assert "only 'bad', 'good'" in refused.err
+    skipped = harken(*arguments, "--skip-bad-rows", "--json")
+    assert (skipped.code, skipped.json["validation"]["rows"]) == (0, 2), skipped.err
+
+
+def test_labels_of_an_npz_file_are_arrays_in_it(harken, file, small, tmp_path):
+    data, arguments = file("waves"), [*small, "--out", tmp_path / "run"]
+    result = harken("train", data, "--label", "nope", *arguments)
+    assert result.code == 1
+    assert "waves.npz has no array 'nope', only 'X', 'y': choose one with --label" in result.sentence
+    result = harken("train", data, "--label", "y", *arguments)
+    assert (result.code, "classes of 'y'" in result.out) == (0, True), result.err
 
 
 def test_npz_never_unpickles(harken, small, tmp_path):
