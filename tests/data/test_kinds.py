@@ -106,10 +106,26 @@ DOUBTS = [
 ]
 
 
+DOUBTS += [
+    ({"text": NUMBER, "label": CLASS}, "or --words; column 'text' holds numbers, and --text text reads them as texts$"),
+    ({"day": DATES, "label": CLASS}, "--words$"),
+    ({"id": NUMBER, "label": CLASS}, "--words$"),
+]
+
+
 @pytest.mark.parametrize(("columns", "complaint"), DOUBTS)
 def test_what_is_in_doubt_is_asked_for(columns, complaint):
     with pytest.raises(DataError, match=complaint):
         chosen(columns)
+
+
+def test_numbers_are_offered_as_texts_only_where_texts_will_do():
+    columns = {"x": NUMBER, "text": VALUE, "label": CLASS}
+    with pytest.raises(DataError, match=r"columns 'x', 'text' hold numbers, and --text text reads them as texts$"):
+        chosen(columns, input="text")
+    assert chosen(columns, input="text", text="text")[1].config.text == "text"
+    with pytest.raises(DataError, match=r"--words$"):
+        chosen({"x": NUMBER, "label": CLASS}, input="series")
 
 
 def test_without_labels_none_are_asked_for():

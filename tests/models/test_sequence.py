@@ -160,6 +160,9 @@ def test_the_contract_with_a_local_layer(heads: tuple[Head, ...]) -> None:
 def test_a_local_layer_that_would_leave_values_unseen_is_refused() -> None:
     with pytest.raises(UsageError, match=r"local_size \(5\) must divide 12, the values of a step"):
         SequenceModel(config(local=2, local_size=5), "series", ROWS, width=12)
+    for width, sizes in ((1, "1"), (4, "2 or 4"), (7, "7"), (12, "2, 3, 4, 6 or 12"), (96, "2, 3, 4, 6, 8 or 12")):
+        with pytest.raises(UsageError, match=rf"take {sizes}$"):
+            SequenceModel(config(local=2, local_size=5), "series", ROWS, width=width)
 
 
 @every_kind

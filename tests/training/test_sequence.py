@@ -204,6 +204,35 @@ def test_what_is_wrong_is_found_before_anything_is_written(tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("X", "options", "what"),
+    [
+        (TEXTS, {"tokens": "word"}, "the 4 words"),
+        (TEXTS, {"tokens": "character", "lowercase": True}, "the 10 characters"),
+        (TEXTS, {"vocabulary_size": 3}, "the 4 words"),
+        ([text.split() for text in TEXTS], {"input": "words"}, "the 4 words"),
+        ([["so", "good"], ["bad"], ["so"], ["bad"]], {"input": "sentences"}, "the 3 words"),
+        ([[1, 2], [3], [2, 2], [5]], {}, "the 4 numbers"),
+    ],
+)
+def test_a_vocabulary_that_min_count_leaves_empty_is_refused(X: Any, options: dict[str, Any], what: str) -> None:
+    options = {name: value for name, value in TINY.items() if name != "convolution"} | options
+    with pytest.raises(
+        ConfigError, match=rf"^min_count \(50\) leaves none of {what} that training rows hold: lower it$"
+    ):
+        Classifier(min_count=50, **options).fit(X, LABELS)
+    Classifier(min_count=2, **options).fit(X, LABELS)
+    with pytest.raises(DataError, match="every training row is empty"):
+        Classifier(min_count=2, **options).fit([X[0][:0]] * 4, LABELS)
+
+
+def test_what_is_wrong_with_rows_to_validate_on_is_said_of_them() -> None:
+    with pytest.raises(
+        DataError, match=r"^validation rows: row 1 has the label 'new' \(label\), which no training row"
+    ):
+        Classifier(**TINY).fit(TEXTS, LABELS, validation=(TEXTS[:2], ["pos", "new"]))
+
+
 def test_a_column_for_every_head() -> None:
     one, several = Head("a", "classes", 2, (1, 2)), Head("b", "multi-label", 2, (1, 2))
     assert answers_of(one, Labels({"other": [1, None]})) == [1, None]

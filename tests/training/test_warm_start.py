@@ -108,6 +108,12 @@ def test_series_keep_the_scale_that_they_were_trained_with(tmp_path: Path) -> No
     Regressor(**options).fit(X, range(6)).save(tmp_path / "start")
     model = Regressor(init_from=str(tmp_path / "start"), **STILL).fit([x + 100 for x in X], range(6))
     assert weights(model)["frontend.mean"].tolist() == [2.5, 2.5]
+    for given, said in (
+        ({"local": 2, "local_size": 2}, r"local \(2\) was 0 in the run of init_from: leave out the option"),
+        ({"local_size": 2}, r"local_size \(2\) was 8 in the run of init_from"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            Regressor(init_from=str(tmp_path / "start"), **STILL | given).fit(X, range(6))
     with pytest.raises(DataError, match="the rows have 1 channels, and the training rows had 2"):
         Regressor(init_from=str(tmp_path / "start"), **STILL).fit([x[:, 0] for x in X], range(6))
 

@@ -46,8 +46,11 @@ def evaluate(
     options: dict[str, Any],
 ) -> None:
     """Measure a run on rows with known answers."""
+    from harken.data.unused import refuse_unused
+
     if confusion is not None:
         check_out(confusion, data, (".png",), "--confusion")
+    refuse_unused(data, options)
     with chatter_aside(as_json):
         estimator = open_run(run, {"key": None, **options})  # scores name no rows
         if estimator.task == "seq2seq":

@@ -65,10 +65,13 @@ def explain(
 
     For each answer, how much it attended to each piece of its row: a picture, a page, rows, or colours here.
     """
+    from harken.data.unused import refuse_unused
     from harken.explain.export import SUFFIXES
 
     if out is not None:
         check_out(out, data, SUFFIXES)
+    if data is not None:
+        refuse_unused(data, options)
     with chatter_aside(as_json):
         estimator = open_run(run, {"key": None, **options})  # rows go by their number
         if head is not None and by != "gradients":

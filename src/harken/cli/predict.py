@@ -49,8 +49,12 @@ def predict(
 
     Texts are typed, in a file (--data), or come on standard input, one per line; other rows are in a file.
     """
+    from harken.data.unused import refuse_unused
+
     if out is not None:
         check_out(out, data)
+    if data is not None:
+        refuse_unused(data, options)
     with chatter_aside(as_json):
         estimator = open_run(run, options)
         if estimator.task == "seq2seq":

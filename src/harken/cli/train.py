@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harken.cli.examples import read_file
+from harken.cli.examples import read_file, with_known_labels
 from harken.cli.options import Debug, Json, described, fields, takes
 from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, said_once, say, show, working
 from harken.cli.texts import warn_of_skipped
@@ -109,10 +109,13 @@ def _text(path: Path, name: str) -> str:
 
 def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool:
     """Read the rows and train on them; True in the first of the processes that do."""
+    from harken.data.unused import refuse_unused
     from harken.training.run_folder import is_first_process
 
     if is_first_process():
         show(f"task: {config.task}")
+    given = config.changed()
+    refuse_unused(given["train"], given, beside=given.get("validation"))
     fit = _fit_pairs if isinstance(config, Seq2SeqRun) else _fit_examples
     fit(config, out, resume=resume, overwrite=overwrite)  # type: ignore[arg-type]
     return is_first_process()
@@ -134,6 +137,7 @@ def _fit_pairs(config: Seq2SeqRun, out: Path, *, resume: bool, overwrite: bool) 
 
 
 def _fit_examples(config: SequenceRun, out: Path, *, resume: bool, overwrite: bool) -> None:
+    from harken.data.labels import fit_heads
     from harken.estimators.loading import ESTIMATORS
     from harken.training.run_folder import is_first_process
 
@@ -141,7 +145,13 @@ def _fit_examples(config: SequenceRun, out: Path, *, resume: bool, overwrite: bo
     for sentence in examples.described if is_first_process() else []:
         show(sentence)
     held_out = config.data.validation
-    validation = read_file(held_out, examples.config, config.task) if isinstance(held_out, str) else None
+    validation = None
+    if isinstance(held_out, str):
+        validation = read_file(held_out, examples.config, config.task)
+        if examples.labels is not None:
+            heads = fit_heads(examples.labels, config.task, config.model.binary)
+            skip = config.data.skip_bad_rows
+            validation = with_known_labels(validation, heads, held_out, skip_bad_rows=skip)
     estimator = ESTIMATORS[config.task].from_config(config)
     estimator.fit_examples(examples, validation=validation, out=out, resume=resume, overwrite=overwrite, show=show)
 

@@ -72,6 +72,17 @@ def read_npz(path: Path, config: ExamplesConfig, require_labels: bool = True) ->
     return Table(name, pa.table(columns), tuple(columns), rows, fixed=kind, labels=tuple(labels.values()))
 
 
+def array_names(path: Path) -> tuple[str, ...]:
+    """What the arrays of a .npz file are called; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"PK"
+        with zipfile.ZipFile(path if zipped else io.BytesIO(read_bytes(path))) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except _DAMAGE:
+        return ()
+
+
 def _arrays(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
     """Those arrays that are there."""
     content = read_bytes(path)

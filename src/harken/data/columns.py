@@ -74,7 +74,7 @@ class Table:
         if name in self.unreadable:
             raise DataError(f"{self.name}: column {name!r} cannot be read: {self.unreadable[name]}")
         if name not in self.there:
-            raise DataError(f"{self.name} has no column {name!r}, {_way_out(name, self.there, option)}")
+            raise DataError(f"{self.name} has no column {name!r}, {way_out(name, self.there, option)}")
         return self.plain(self.columns.column_names.index(name))
 
     def plain(self, position: int) -> pa.ChunkedArray:
@@ -134,7 +134,8 @@ def nothing_left(name: str, rows: int, place: str, problem: str) -> DataError:
     return DataError(f"{name} has no row that can be read: all {rows} of them are bad, such as {place}: {problem}")
 
 
-def _way_out(name: str, there: Sequence[str], option: str) -> str:
+def way_out(name: str, there: Sequence[str], option: str) -> str:
+    """What there is instead of what an option names, and the nearest of it."""
     known = ", ".join(map(repr, there[:20])) + (", …" if len(there) > 20 else "")
     near = difflib.get_close_matches(name, there, n=1)
     return f"only {known}: " + (f"did you mean --{option} {near[0]}?" if near else f"choose one with --{option}")

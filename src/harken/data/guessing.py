@@ -208,9 +208,17 @@ class Guess:
         if len(values) < 2 or self.config.input in _OF_TEXTS:
             raise DataError(
                 f"{self.table.name} has no column that could be the input, only {listed(self.table.there)}: "
-                "name it with --text, --series, --vectors or --words"
+                f"name it with --text, --series, --vectors or --words{self._why_no_text(values)}"
             )
         return self.config.input or "series", {"series": values}, f"{self._shape(values)}, a step each (wide form)"
+
+    def _why_no_text(self, numbers: Sequence[str]) -> str:
+        """What is to be known where there are columns of numbers, and texts were looked for."""
+        if not numbers or self.config.input not in (None, *_OF_TEXTS):
+            return ""
+        hold = f"column {numbers[0]!r} holds" if len(numbers) == 1 else f"columns {listed(numbers)} hold"
+        called = next((name for name in numbers if name.lower() in _TEXTS), numbers[0])
+        return f"; {hold} numbers, and --text {called} reads them as texts"
 
     def _shape(self, names: Sequence[str]) -> str:
         if len(names) == 1:

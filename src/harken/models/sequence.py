@@ -156,8 +156,12 @@ def _pooling(config: SequenceModelConfig, size: int) -> Pooling:
 
 def _local(config: SequenceModelConfig, width: int) -> LocalLinear:
     if width % config.local_size:
+        fits = [size for size in range(2, width + 1) if width % size == 0] or [1]
+        *most, last = sorted(sorted(fits, key=lambda size: abs(size - config.local_size))[:6])  # the nearest
+        sizes = f"{', '.join(map(str, most))} or {last}" if most else str(last)
         raise UsageError(
-            f"local_size ({config.local_size}) must divide {width}, the values of a step: the last would not be seen"
+            f"local_size ({config.local_size}) must divide {width}, the values of a step, of which the last would not "
+            f"be seen: take {sizes}"
         )
     return LocalLinear(width, config.local, config.local_size)
 

@@ -34,6 +34,7 @@ from harken.training.run_folder import check_folder, is_first_process
 from harken.training.warm_start import open_start, options_of, take_over
 
 _MEASURED = 2000  # recordings whose frames give mean and scale
+_MARKERS = 2  # of a vocabulary: padding and unknown
 
 
 def train_sequence(
@@ -72,7 +73,7 @@ def train_sequence(
     check_folder(out, config, resume=resume, overwrite=overwrite)
     options = config.training
     heads = fit_heads(training.labels, config.task, config.model.binary)
-    encoder = Encoder.fit(training.inputs, config.features) if start is None else start.encoder
+    encoder = _encoder(training.inputs, config) if start is None else start.encoder
     batches = _loader(config, encoder, heads, training, shuffle=True)
     if not batches.encoded.steps.any():
         raise DataError("every training row is empty: there is no step to learn from")
@@ -87,6 +88,10 @@ def train_sequence(
         counted = {"rows": len(training.inputs), "validation_rows": 0 if validation is None else len(validation.inputs)}
         for line in announced(config, heads, batches.targets, **counted, steps=len(batches)):
             show(line)
+    try:
+        held_out = None if validation is None else _loader(config, encoder, heads, validation, shuffle=False)
+    except DataError as error:
+        raise DataError(f"validation rows: {error}") from None
     vectors = _word_vectors(config, encoder, show)
     facts: dict[str, Any] = {
         "heads": [head.to_json() for head in heads],
@@ -121,7 +126,7 @@ def train_sequence(
         ),
         lambda weights, found: Bundle(config, encoder.tokenizers, weights, facts | found),
         batches,
-        None if validation is None else _loader(config, encoder, heads, validation, shuffle=False),
+        held_out,
         fingerprint="-".join([*(rows.fingerprint() for rows in (training, validation) if rows), _fingerprint(encoder)]),
         out=out,
         resume=resume,
@@ -144,6 +149,26 @@ def _settled(config: SequenceRun, start: SequencePredictor | None, kind: InputKi
     if config.features.word_vectors is not None and config.model.embedding_size is None:
         config = config.override(embedding_size=vector_size(config.features.word_vectors))
     return config.settled(kind)
+
+
+def _encoder(inputs: Inputs, config: SequenceRun) -> Encoder:
+    """What training rows teach about how rows are to be read.
+
+    Raises:
+        ConfigError: everything they hold is too rare to be told apart.
+        DataError: what `Encoder.fit` cannot use.
+    """
+    encoder, min_count = Encoder.fit(inputs, config.features), config.features.min_count
+    if min_count > 1 and encoder.unknown_id is not None and encoder.vocabulary_size == _MARKERS:
+        every = config.features.model_copy(update={"min_count": 1, "vocabulary_size": 2**31})
+        found = Encoder.fit(inputs, every).vocabulary_size - _MARKERS
+        by_tokens = "characters" if config.features.tokens == "character" else "words"
+        what = {"ids": "numbers", "words": "words"}.get(inputs.kind, by_tokens)
+        if found:
+            raise ConfigError(
+                f"min_count ({min_count}) leaves none of the {found:,} {what} that training rows hold: lower it"
+            )
+    return encoder
 
 
 def class_weights(heads: Sequence[Head], targets: Mapping[str, Tensor | Ragged]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from harken.errors import ConfigError
 from harken.models.sequence import SequenceModel
 from harken.predictor.sequence import SequencePredictor
 
+_LOCAL = ("local", "local_size")  # options whose layer comes before all others: its weights would be other ones
 _VECTORS = ("word_vectors", "freeze_vectors")  # of the model to start from: its vectors are among its weights
 
 
@@ -39,7 +40,7 @@ def options_of(start: SequencePredictor, config: SequenceRun) -> SequenceRun:
     """The new run's options; those about reading and about the model are the old run's where they were left alone.
 
     Raises:
-        ConfigError: an option that asks to read rows in another way than the old run did.
+        ConfigError: an option that asks to read rows in another way than the old run did, or by another local layer.
     """
     before, changed = start.config, config.changed()
     filled: dict[str, Any] = {}
@@ -55,7 +56,7 @@ def options_of(start: SequencePredictor, config: SequenceRun) -> SequenceRun:
                 )
         elif name not in changed:
             filled[name] = old
-        elif section == "features" and changed[name] != old:
+        elif (section == "features" or name in _LOCAL) and changed[name] != old:
             raise ConfigError(f"{name} ({changed[name]!r}) was {old!r} in the run of init_from: leave out the option")
     return config.override(**filled)
 

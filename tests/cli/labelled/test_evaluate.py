@@ -199,6 +199,35 @@ def test_columns_of_another_name(harken, labelled, tmp_path):
     assert harken("evaluate", run, "--data", other, *options).json["rows"] == 40
 
 
+def test_another_format_is_read_with_what_it_has_of_the_runs_options(harken, labelled, tmp_path):
+    """The columns of a CSV file in long form that a run was trained on name nothing in the others."""
+    _, run = labelled("long")
+    series = np.ones((2, 4, 2)).tolist()
+    header = "@univariate false\n@classLabel true good bad\n@data\n"
+    (tmp_path / "a.ts").write_text(header + "1,2,3:4,5,6:good\n1,2:3,4:bad\n")
+    np.savez(tmp_path / "a.npz", X=series, y=["good", "bad"])
+    for name in ("a.ts", "a.npz"):
+        result = harken("evaluate", run, "--data", tmp_path / name, "--json")
+        assert (result.code, result.json["rows"]) == (0, 2), result.err
+        assert harken("predict", run, "--data", tmp_path / name).code == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "words"),
+    [
+        ("evaluate", ["--label", "kind"], ("label ('kind')", "labels have no name: leave it out")),
+        ("evaluate", ["--id", "who", "--time", "when"], ("id ('who') does nothing for a .ts file",)),
+        ("predict", ["--delimiter", ";"], ("delimiter (';') does nothing", "CSV, TSV and text lines")),
+        ("explain", ["--no-header"], ("header (False) does nothing", "CSV and TSV")),
+    ],
+)
+def test_an_option_that_the_format_has_no_use_for_is_refused(harken, labelled, verb, options, words):
+    data, run = labelled("vowels")
+    result = harken(verb, run, "--data", data, *options)
+    assert (result.code, result.out) == (1, "")
+    assert all(word in result.sentence for word in words), result.sentence
+
+
 def test_json_is_json(harken, labelled):
     data, run = labelled("genres")
     assert json.loads(harken("evaluate", run, "--data", data, "--json").out)["data"] == str(data)

@@ -170,7 +170,11 @@ BAD = {
     "no such label": ("a.csv", TEXTS, ["--label", "lable"], 1, ("--label label",)),
     "no such key": ("a.csv", TEXTS, ["--key", "id"], 1, ("no column 'id'", "--key")),
     "no such weight": ("a.csv", TEXTS, ["--weight", "w"], 1, ("no column 'w'", "--weight")),
-    "texts that are numbers": ("a.csv", "review,label\n1,a\n2,b\n3,a\n4,b\n", [], 1, ("--text",)),
+    "texts that are numbers": (
+        *("a.csv", "review,label\n1,a\n2,b\n3,a\n4,b\n", []),
+        *(1, ("--text", "column 'review' holds numbers, and --text review reads them as texts")),
+    ),
+    "only rare words": ("a.csv", TEXTS, ["--min-count", "50"], 2, ("min_count (50) leaves none of the 21 words",)),
     "a word among numbers": ("a.csv", _series("oops"), [], 1, ("line 5", "'oops'", "'t2'")),
     "a missing value": ("a.csv", _series("nan"), [], 1, ("line 5", "--missing")),
     "an infinite value": ("a.csv", _series("inf"), [], 1, ("line 5", "infinite")),
@@ -186,7 +190,13 @@ BAD = {
     "a class that the header has not": ("a.ts", f"{HEADER}1,2:a\n1,2:c\n", [], 1, ("line 8", "'c'")),
     "columns of CoNLL": ("a.conllu", "1\tThe\n\n", [], 1, ("line 1", "10")),
     "too many characters": ("a.csv", f"{TEXTS}{'x' * 100_001},a\n", [], 1, ("line 22", "max_characters", "--truncate")),
-    "an unknown label to validate on": ("a.csv", TEXTS, ["--validation", "b.csv"], 1, ("'neutral'",)),
+    "an unknown label to validate on": (
+        "a.csv",
+        TEXTS,
+        ["--validation", "b.csv"],
+        1,
+        ("b.csv, row 0", "'neutral'", "'a', 'b'"),
+    ),
     "no file to validate on": ("a.csv", TEXTS, ["--validation", "c.csv"], 1, ("c.csv", "does not exist")),
     "too much to validate on": ("a.csv", TEXTS, ["--validation", "1.5"], 2, ("validation (1.5)",)),
     "a task that does not fit": ("a.csv", TEXTS, ["--task", "tag"], 1, ("line 2",)),
@@ -200,6 +210,13 @@ BAD = {
     "vectors of a series": ("a.csv", _series(), ["--word-vectors", "b.csv"], 2, ("word_vectors",)),
     "time without id": ("a.csv", TEXTS, ["--time", "label"], 2, ("id must name",)),
     "no run to start from": ("a.csv", TEXTS, ["--init-from", "nowhere"], 1, ("nowhere", "no such folder")),
+    "a label where labels have no name": (
+        *("a.ts", f"{HEADER}1,2:a\n3,4:b\n", ["--label", "nope"]),
+        *(1, ("a.ts: label ('nope')", "labels have no name: leave it out")),
+    ),
+    "an id where a row is a series": ("a.ts", f"{HEADER}1,2:a\n3,4:b\n", ["--id", "who"], 1, ("id ('who')", ".ts")),
+    "a header of sentences": ("a.conllu", "1\tThe" + "\t_" * 8 + "\n\n", ["--no-header"], 1, ("header (False)", "CSV")),
+    "a delimiter of JSON": ("a.jsonl", '{"review": "a", "label": 1}\n', ["--delimiter", ";"], 1, ("delimiter (';')",)),
     "a strange encoding": ("a.csv", TEXTS, ["--encoding", "klingon"], 2, ("klingon",)),
     "an option of another task": (
         "a.ts",
@@ -221,6 +238,34 @@ def test_bad_rows_and_commands_are_one_sentence_and_leave_nothing(harken, small,
     assert result.code == code, result.err
     assert all(word in result.sentence for word in words), result.sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_texts_that_are_numbers_are_read_if_asked_for(harken, small, tmp_path):
+    (tmp_path / "a.csv").write_text("review,label\n007,a\n1.50,b\n3,a\n4,b\n")
+    arguments = ["--text", "review", *small, "--out", tmp_path / "run", "--json"]
+    result = harken("train", tmp_path / "a.csv", *arguments)
+    assert (result.code, result.json["training_rows"]) == (0, 4), result.err
+    assert "input: text, column 'review'" in result.err
+
+
+def test_rows_to_validate_on_with_unknown_labels_are_skipped_if_asked_for(harken, file, small, tmp_path):
+    (tmp_path / "b.csv").write_text("review,stars\nwarm,good\nso so,neutral\nflat,bad\n")
+    arguments = ["train", file("reviews"), *small, "--validation", tmp_path / "b.csv", "--out", tmp_path / "run"]
+    refused = harken(*arguments)
+    assert refused.code == 1
+    assert "b.csv, row 1 (counted from 0): the label 'neutral' (stars)" in refused.err
+    assert "only 'bad', 'good'" in refused.err
+    skipped = harken(*arguments, "--skip-bad-rows", "--json")
+    assert (skipped.code, skipped.json["validation"]["rows"]) == (0, 2), skipped.err
+
+
+def test_labels_of_an_npz_file_are_arrays_in_it(harken, file, small, tmp_path):
+    data, arguments = file("waves"), [*small, "--out", tmp_path / "run"]
+    result = harken("train", data, "--label", "nope", *arguments)
+    assert result.code == 1
+    assert "waves.npz has no array 'nope', only 'X', 'y': choose one with --label" in result.sentence
+    result = harken("train", data, "--label", "y", *arguments)
+    assert (result.code, "classes of 'y'" in result.out) == (0, True), result.err
 
 
 def test_npz_never_unpickles(harken, small, tmp_path):
