@@ -51,7 +51,13 @@ _NUMBERS = _TOKENS | {
     "weight_decay": 1.0,
 }
 
-_PICTURES = _NUMBERS | {"standardize": "none", "min_steps": 1500, "learning_rate": 1e-3, "weight_decay": 0.05}
+_PICTURES = _NUMBERS | {
+    "standardize": "none",
+    "dropout": 0.2,
+    "min_steps": 1500,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.05,
+}
 _SOUND = _NUMBERS | {"min_steps": 1500, "learning_rate": 1e-3, "weight_decay": 0.05}
 
 RECIPES: dict[InputKind, dict[str, Any]] = {
@@ -96,6 +102,7 @@ KINDS: dict[str, tuple[InputKind, ...]] = {
     "cnn": _FILES,
     "cnn_layers": _FILES,
     "cells": ("image",),
+    "skip": ("image",),
     "flip": ("image",),
     "shift": ("image",),
     "jitter": ("image",),
@@ -135,6 +142,7 @@ WITHOUT: dict[str, tuple[str, tuple[Any, ...]]] = {
     "cell": ("num_layers", (0,)),
     "hidden_size": ("num_layers", (0,)),
     "bidirectional": ("num_layers", (0,)),
+    "skip": ("num_layers", (0,)),
     "local_size": ("local", (0,)),
     "num_heads": ("pooling", ("last", "sum", "mean", "max", "query", "gated", "gated-query")),
 }

@@ -15,6 +15,8 @@ from harken.errors import ConfigError
 
 _COMPARES = ("self-attention", "self-attention-query")
 """Poolings in which every step of a row looks at every other."""
+_ASKS_THE_END = ("last", "query", "gated-query", "self-attention-query")
+"""Poolings that need the final state of recurrent layers."""
 
 INPUT_COLUMNS = ("text", "series", "vectors", "words", "image", "audio")
 """Options that name the column of the input; one of them says what a row is."""
@@ -178,6 +180,10 @@ class SequenceModelConfig(Section):
     cells: bool = Field(
         True, description="Read a picture's feature map cell by cell, row after row; else its mean, as one step."
     )
+    skip: bool = Field(
+        True,
+        description="Let the pooling see the cells of a picture too, beside what the recurrent layers say of them.",
+    )
     flip: bool = Field(True, description="Mirror pictures left to right at random in training.")
     shift: float = Field(
         0.1, ge=0, lt=1, description="Most that pictures are shifted at random in training, as a share of their sides."
@@ -230,7 +236,17 @@ class SequenceModelConfig(Section):
                 f"kernel_size ({self.kernel_size}) must be odd, so that a step stands in the middle: "
                 f"{self.kernel_size - 1} or {self.kernel_size + 1}"
             )
-        if self.pooling in _COMPARES and self.hidden_size is not None and self.bidirectional is not None:
+        if self.num_layers == 0 and self.pooling in _ASKS_THE_END:
+            raise ValueError(
+                f"pooling ({self.pooling}) needs a final state, which num_layers (0) leaves out: take attention, "
+                "mean or max, or a layer"
+            )
+        if (
+            self.pooling in _COMPARES
+            and self.num_layers
+            and self.hidden_size is not None
+            and self.bidirectional is not None
+        ):
             size = self.hidden_size * (2 if self.bidirectional else 1)
             if size % self.num_heads:
                 raise ValueError(

@@ -22,7 +22,7 @@ from harken.errors import UsageError
 from harken.layers.convolution import MaskedConv1d, MaskedConv2d
 from harken.layers.local import LocalLinear
 from harken.layers.masks import mask_from_lengths
-from harken.layers.pooling import Pooling, build_pooling, final_vector
+from harken.layers.pooling import Pooling, build_pooling, final_vector, mean_steps
 from harken.layers.recurrent import Recurrent
 from harken.layers.regularization import dropout
 from harken.layers.residual import ResidualNetwork
@@ -93,7 +93,11 @@ class SequenceModel(nn.Module):
             self.convolution = MaskedConv1d(size, channels, _settled(config.kernel_size, "kernel_size"))
             size = channels
         self.recurrent = _recurrent(config, size) if _settled(config.num_layers, "num_layers") else None
-        size = size if self.recurrent is None else self.recurrent.output_size
+        # The gradient of what only the pooling can tell apart reaches a picture's convolutions in fewer steps so.
+        self.skip = config.skip and kind == "image" and self.recurrent is not None
+        size = (size if self.skip or self.recurrent is None else 0) + (
+            0 if self.recurrent is None else self.recurrent.output_size
+        )
         self.pooling = None
         if all(head.kind != "tags" for head in heads):
             self.pooling = _pooling(config, size)
@@ -114,11 +118,7 @@ class SequenceModel(nn.Module):
         x, piece_weights, lengths = self.frontend.encode(x, inputs)  # (B, T, F)
         if self.convolution is not None:
             x = self.convolution(x, lengths)
-        outputs = dropout(x, self.dropout, self.training)
-        final = outputs.new_zeros(outputs.shape[::2])  # (B, F): without recurrent layers there is none
-        if self.recurrent is not None:
-            outputs, state = self.recurrent(outputs, lengths)  # (B, T, H)
-            final = final_vector(state, self.recurrent.num_directions)
+        outputs, final = self._read(dropout(x, self.dropout, self.training), lengths)  # (B, T, H), (B, H)
         features, weights = outputs, None
         if self.pooling is not None:
             features, weights = self.pooling(outputs, lengths, final)
@@ -130,6 +130,17 @@ class SequenceModel(nn.Module):
             padding = ~mask_from_lengths(lengths.to(x.device), x.shape[1]).unsqueeze(-1)  # (B, T, 1)
             logits = {name: value.masked_fill(padding, 0.0) for name, value in logits.items()}
         return SequenceOutput(logits, weights, piece_weights, lengths)
+
+    def _read(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Steps through the recurrent layers: what the pooling sees of each, and what stands for the row's end."""
+        if self.recurrent is None:
+            return x, x.new_zeros(x.shape[::2])  # no pooling that asks for an end is built then
+        outputs, state = self.recurrent(x, lengths)  # (B, T, H)
+        final = final_vector(state, self.recurrent.num_directions)  # (B, H)
+        if self.skip:
+            mean = mean_steps(x, mask_from_lengths(lengths.to(x.device), x.shape[1]))  # (B, F)
+            return torch.cat([outputs, x], -1), torch.cat([final, mean], -1)
+        return outputs, final
 
 
 def _settled(value: Value | None, name: str) -> Value:
