@@ -243,7 +243,7 @@ class SequenceModelConfig(Section):
             )
         if (
             self.pooling in _COMPARES
-            and self.num_layers
+            and self.num_layers != 0
             and self.hidden_size is not None
             and self.bidirectional is not None
         ):
