@@ -193,7 +193,7 @@ def all_right(answered: Sequence[tuple[Answered, Tensor, Tensor | None]]) -> flo
     targets = torch.stack([target for _, target, _ in answered])  # (heads, n)
     right = torch.stack([each.answers for each, _, _ in answered]) == targets
     weights = answered[0][2]
-    counted = (targets >= 0).all(0) * (1.0 if weights is None else weights.double())  # (n,)
+    counted = (targets >= 0).all(0).double() * (1 if weights is None else weights)  # (n,)
     return float((right.all(0) * counted).sum() / counted.sum())
 
 
