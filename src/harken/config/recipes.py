@@ -63,7 +63,7 @@ _SOUND = _NUMBERS | {"min_steps": 1500, "learning_rate": 1e-3, "weight_decay": 0
 RECIPES: dict[InputKind, dict[str, Any]] = {
     "text": _TOKENS,
     "ids": _TOKENS,
-    "sentences": _TOKENS,
+    "sentences": _TOKENS | {"dropout": 0.3},  # it acts on two levels
     "words": _TOKENS
     | {"lowercase": True, "characters": True, "embedding_size": 100, "hidden_size": 200, "dropout": 0.4, "epochs": 5},
     "series": _NUMBERS | {"convolution": 64},
