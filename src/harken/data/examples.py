@@ -114,7 +114,7 @@ def read_examples(
 
     rows: list[Any] | Ragged
     channels: tuple[str, ...] = ()
-    if is_media(config.input):
+    if config.image or config.audio:
         rows, rate, problems = _files(table, config, nullable=not require_labels)
         config = config.model_copy(update={"sample_rate": rate})
     else:
@@ -154,7 +154,7 @@ def _gathered(
     table: Table, config: ExamplesConfig, task: str, labels: Sequence[str], weight: str | None, require_key: bool
 ) -> Table:
     """Rows of a file in long form as rows of series."""
-    if config.text is not None or config.vectors is not None:
+    if any(name is not None for name in (config.text, config.vectors, config.image, config.audio)):
         raise DataError(f"{table.name}: --id gathers rows of numbers or words: name them with --series or --words")
     key = config.key if require_key or config.key in table.there else None
     others = [name for name in (weight, key) if name is not None and name != config.id]
@@ -179,7 +179,7 @@ def _input_rows(
     """The inputs, the names of their channels and the bad rows; where ``nullable``, a null is an empty row."""
     named = config.series or tuple(name for name in (config.text, config.words, config.vectors) if name is not None)
     names = named if table.fixed is None else table.there[:1]
-    if config.input in ("series", "vectors", "ids"):
+    if config.input in ("series", "vectors", "ids", "spectrogram"):
         option = "vectors" if config.vectors else "series"
         steps = read_steps(table, names, option, whole=config.input == "ids", nullable=nullable)
         return steps.rows, steps.channels, unfit(steps, config) | steps.problems

@@ -110,7 +110,7 @@ class Guess:
             self._check(kind, ("vectors", "series"), "vectors")
             return kind or "vectors", {}, f"column {config.vectors!r}"
         if config.series:
-            self._check(kind, ("series", "vectors", "ids"), "series")
+            self._check(kind, ("series", "vectors", "ids", "spectrogram"), "series")
             return kind or "series", {}, self._shape(config.series)
         if config.image is not None:
             self._check(kind, ("image",), "image")
@@ -125,7 +125,7 @@ class Guess:
         if kind is not None and kind not in possible:
             raise DataError(
                 f"input ({kind!r}) cannot be read from the column that --{option} names: "
-                f"that is {', '.join(possible[:-1])} or {possible[-1]}"
+                f"that is {' or '.join(filter(None, (', '.join(possible[:-1]), possible[-1])))}"
             )
 
     def input(self, labels: Sequence[str]) -> tuple[InputKind, dict[str, Any], str]:
@@ -144,7 +144,7 @@ class Guess:
         if paths and wanted in (None, *paths.values()):
             ((name, told),) = paths.items()
             return told, {_option(told): name}, f"files of column {name!r}"
-        if is_media(wanted):
+        if is_media(wanted) and wanted != "spectrogram":  # which may be a column of lists, too
             raise DataError(
                 f"{self.table.name} has no column of paths of {wanted} files, only {listed(self.table.there)}: "
                 f"name it with --{_option(wanted)}"  # type: ignore[arg-type]  # not None
