@@ -196,7 +196,7 @@ class SequenceEstimator(Estimator[SequencePredictor]):
 
         Args:
             X: rows, see the class.
-            by: "attention", or "gradients": integrated gradients, which every model has.
+            by: "attention", or "gradients": integrated gradients, of pictures Grad-CAM, which every model has.
             head: by gradients, whose answer they explain; default: the first.
 
         Raises:
