@@ -90,8 +90,21 @@ def decode_files(
                     _append(store, array)
             if show is not None:
                 show(row + 1)
-        values = _values(store, reading, int(lengths.sum()))
+        tails = {"image": (reading.size, 3), "audio": (), "spectrogram": (reading.bands or 1,)}
+        dtype = np.dtype(np.uint8 if reading.kind == "image" else np.float32)
+        values = _values(store, (int(lengths.sum()), *tails[reading.kind]), dtype)
     return Decoded(Ragged(values, offsets_from_lengths(torch.from_numpy(lengths))), problems)
+
+
+def take_rows(rows: Ragged, indices: Tensor) -> Ragged:
+    """`Ragged.take`, whose values lie in a file as those of `decode_files` do, if they are as many."""
+    lengths = rows.lengths[indices]
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as store:
+        for row in indices.tolist():
+            _append(store, rows[row].numpy())
+        dtype = np.dtype(str(rows.values.dtype).removeprefix("torch."))
+        values = _values(store, (int(lengths.sum()), *rows.values.shape[1:]), dtype)
+    return Ragged(values, offsets_from_lengths(lengths))
 
 
 def _fitting(array: npt.NDArray[Any], path: Path, bands: int, first: Path | None) -> npt.NDArray[Any] | str:
@@ -113,11 +126,8 @@ def _append(store: IO[bytes], array: npt.NDArray[Any]) -> None:
         ) from None
 
 
-def _values(store: IO[bytes], reading: Reading, steps: int) -> Tensor:
+def _values(store: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
     """All that was stored, as one tensor: read if it is little, else mapped."""
-    tails = {"image": (reading.size, 3), "audio": (), "spectrogram": (reading.bands or 1,)}
-    shape: tuple[int, ...] = (steps, *tails[reading.kind])
-    dtype = np.dtype(np.uint8 if reading.kind == "image" else np.float32)
     if math.prod(shape) * dtype.itemsize <= _IN_MEMORY:
         store.seek(0)
         return torch.from_numpy(np.frombuffer(bytearray(store.read()), dtype).reshape(shape))
