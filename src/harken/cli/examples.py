@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harken.cli.output import say, working
@@ -63,6 +64,8 @@ def _of_files(paths: list[str], kind: InputKind, reading: ExamplesConfig) -> Exa
     from harken.data.inputs import as_inputs
     from harken.data.media import read_files
 
+    if folder := next((path for path in paths if Path(path).is_dir()), None):
+        raise UsageError(f"{folder} is a folder: name files, or give the folder with --data")
     media = read_files(paths, kind, reading, None)
     if media.problems and (not reading.skip_bad_rows or len(media.problems) == len(paths)):
         raise DataError(media.problems[min(media.problems)])

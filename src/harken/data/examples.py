@@ -19,7 +19,8 @@ from torch import Tensor
 from harken.config import ExamplesConfig
 from harken.data.answers import as_labels, match_rows
 from harken.data.columns import Table, floats, is_list, is_text
-from harken.data.inputs import Inputs, as_inputs, too_long
+from harken.data.decoding import take_rows
+from harken.data.inputs import Inputs, as_inputs, refuse_tags, too_long
 from harken.data.kinds import choose_columns, named_columns, told_task
 from harken.data.label_columns import match_tags, read_answers, refuse_missing
 from harken.data.labels import Labels
@@ -27,7 +28,7 @@ from harken.data.long_form import gather
 from harken.data.media import Media, is_media, read_files
 from harken.data.opening import texts
 from harken.data.ragged import Ragged
-from harken.data.steps import read_steps, unfit
+from harken.data.steps import Steps, read_steps, unfit
 from harken.data.tables import read_table
 from harken.errors import DataError
 
@@ -107,6 +108,7 @@ def read_examples(
     names = table.labels or config.label
     there = tuple(name for name in names if name in table.there)
     task = task or told_task(table, config, names if require_labels else there)
+    refuse_tags(config.input, task, table.name)
     names = names if require_labels else ()
     weight = config.weight if require_labels and (require_weights or config.weight in table.there) else None
     if config.id is not None and table.fixed is None:
@@ -127,7 +129,11 @@ def read_examples(
         match_tags(rows.lengths.tolist() if isinstance(rows, Ragged) else list(map(len, rows)), answers, problems)
     table, kept = table.without(problems, config.skip_bad_rows)
     if problems:
-        rows = rows.take(torch.from_numpy(kept)) if isinstance(rows, Ragged) else [rows[row] for row in kept]
+        chosen = torch.from_numpy(kept)
+        if isinstance(rows, Ragged):
+            rows = take_rows(rows, chosen) if is_media(config.input) else rows.take(chosen)
+        else:
+            rows = [rows[row] for row in kept]
         for name, column in answers.items():
             answers[name] = column[kept] if isinstance(column, np.ndarray) else [column[row] for row in kept]
         weights = None if weights is None else weights[kept]
@@ -210,6 +216,8 @@ def _files(table: Table, config: ExamplesConfig, nullable: bool) -> Media:
     column = table.column(str(name), option)
     cells = list(texts(table.name, str(name), column))
     media = read_files(cells, config.input, config, table.folder)  # type: ignore[arg-type]  # not None
+    if config.input == "spectrogram":
+        media = media._replace(problems=unfit(Steps(media.rows, {}), config) | media.problems)
     missing = {row: f"the input (column {name!r}) is null" for row, cell in enumerate(cells) if cell is None}
     return media if nullable else media._replace(problems=missing | media.problems)
 

@@ -7,18 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
+from harken.config import ExamplesConfig
 from harken.data.columns import Table
 from harken.data.media import SUFFIXES
 from harken.errors import DataError
 
-PATH, LABEL = "path", "label"  # names of the columns
+PATH, LABEL = "path", "label"  # names of the columns, where nobody names them
 
 
-def read_folder(folder: Path) -> Table:
+def read_folder(folder: Path, config: ExamplesConfig) -> Table:
     """Every file whose name ends as those of one kind do (`SUFFIXES`), at any depth, in the order of their names.
 
     Its label is the folder at the top that it lies in: ``shirts/red/1.jpg`` is one of ``shirts``. Files right in
     ``folder`` have none. Hidden files and folders are left out, links to folders are not followed.
+
+    Args:
+        folder: where they are.
+        config: the columns are called as it names them, so that a model that learned from a table reads a folder, too.
 
     Raises:
         DataError: no such file, or files of several kinds.
@@ -40,16 +45,17 @@ def read_folder(folder: Path) -> Table:
         )
     ((_, chosen),) = found.items()
     chosen = sorted(chosen)
-    return _table(folder, chosen, len(paths) - len(chosen))
+    return _table(folder, chosen, len(paths) - len(chosen), config)
 
 
-def _table(folder: Path, paths: list[str], others: int) -> Table:
+def _table(folder: Path, paths: list[str], others: int, config: ExamplesConfig) -> Table:
     import pyarrow as pa
 
-    classes = [Path(path).parts[0] if len(Path(path).parts) > 1 else None for path in paths]
-    columns = {PATH: pa.array(paths, pa.large_string())}
-    if any(label is not None for label in classes):
-        columns[LABEL] = pa.array(classes, pa.large_string())
+    path, label = config.image or config.audio or PATH, config.label[0] if len(config.label) == 1 else LABEL
+    classes = [Path(name).parts[0] if len(Path(name).parts) > 1 else None for name in paths]
+    columns = {path: pa.array(paths, pa.large_string())}
+    if any(name is not None for name in classes):
+        columns[label] = pa.array(classes, pa.large_string())
     described = (f"not read: {others:,} files of other kinds",) if others else ()
     return Table(
         str(folder), pa.table(columns), tuple(columns), np.arange(len(paths)), described=described, folder=folder

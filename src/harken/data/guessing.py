@@ -86,9 +86,10 @@ class Guess:
             return ()
         if candidates:
             raise self._doubt("the label", candidates, "label")
+        of_folder = self.table.folder is not None and str(self.table.folder) == self.table.name
         raise DataError(
             f"{self.table.name} has no column that could be the label, only {listed(self.table.there)}: "
-            "name it with --label"
+            + ("put the files of each class into a folder of their own" if of_folder else "name it with --label")
         )
 
     # Inputs
@@ -144,12 +145,12 @@ class Guess:
         if paths and wanted in (None, *paths.values()):
             ((name, told),) = paths.items()
             return told, {_option(told): name}, f"files of column {name!r}"
-        if is_media(wanted) and wanted != "spectrogram":  # which may be a column of lists, too
+        lists = {name: kind for name, column in rest.items() if (kind := self._kind_of_list(column)) is not None}
+        if is_media(wanted) and not (wanted == "spectrogram" and lists):  # frames may stand in the table itself
             raise DataError(
                 f"{self.table.name} has no column of paths of {wanted} files, only {listed(self.table.there)}: "
                 f"name it with --{_option(wanted)}"  # type: ignore[arg-type]  # not None
             )
-        lists = {name: kind for name, column in rest.items() if (kind := self._kind_of_list(column)) is not None}
         steps = self._columns_of_steps(rest)
         texts = self._texts(
             {name: rest[name] for name in rest if name not in {*lists, *steps}}, bool(lists) or len(numbers) > 1
@@ -164,7 +165,7 @@ class Guess:
             raise self._doubt("the input", [*lists, *texts], "text" if texts else _option(next(iter(lists.values()))))
         if lists:
             name, kind = next(iter(lists.items()))
-            option = _option(wanted or kind)
+            option = "series" if wanted == "spectrogram" else _option(wanted or kind)
             return wanted or kind, {option: (name,) if option == "series" else name}, f"column {name!r}"
         if texts:
             kind = wanted or ("words" if self.task == "tag" else "text")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harken.config import ExamplesConfig, InputKind
+from harken.data.decoding import take_rows
 from harken.data.media import is_media, kind_of_files, media_of
 from harken.data.ragged import Ragged
 from harken.data.sentences import split_sentences
@@ -69,7 +70,11 @@ class Inputs:
     def take(self, indices: Tensor | Iterable[int]) -> Inputs:
         """The rows ``indices``, in that order."""
         chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64))
-        rows: Any = self.rows.take(chosen) if isinstance(self.rows, Ragged) else [self.rows[i] for i in chosen.tolist()]
+        rows: Any
+        if isinstance(self.rows, Ragged):
+            rows = take_rows(self.rows, chosen) if is_media(self.kind) else self.rows.take(chosen)
+        else:
+            rows = [self.rows[i] for i in chosen.tolist()]
         return replace(self, rows=rows)
 
     def keys(self) -> list[str]:
@@ -127,8 +132,13 @@ def as_inputs(X: Any, config: ExamplesConfig, task: str, channels: Sequence[str]
         return X
     kind = config.input or ("vectors" if config.vectors else None) or ("image" if config.image else None)
     given = _opened(X)
-    if kind is None and isinstance(given, list) and given and all(isinstance(row, os.PathLike) for row in given):
-        kind = kind_of_files(given)
+    if kind is None and isinstance(given, list) and any(isinstance(row, os.PathLike) for row in given):
+        kind = kind_of_files(given) if all(isinstance(row, os.PathLike) for row in given) else None
+        if kind is None:
+            raise DataError(
+                "X holds paths, and not all rows are paths of pictures, of recordings or of spectrograms by their "
+                "suffixes: give files of one kind, or say which they are with input=image, audio or spectrogram"
+            )
     if is_media(kind):
         return _media(given, kind, config, task)  # type: ignore[arg-type]  # not None
     if isinstance(given, list):
@@ -204,6 +214,20 @@ def sample_of(rows: int) -> list[int]:
     return places
 
 
+def refuse_tags(kind: InputKind | None, task: str, where: str = "") -> None:
+    """Refuse to tag rows whose steps nobody has tags for.
+
+    Raises:
+        DataError: texts that are no lists of words, or rows that lie in files of their own.
+    """
+    if task == "tag" and (kind in _TEXTS or is_media(kind)) and kind != "words":
+        way_out = "say task=classify or regress" if is_media(kind) else "say input=words"
+        raise DataError(
+            (where and f"{where}: ")
+            + f"tagging answers every step of a row, which input={kind} has no tags for: {way_out}"
+        )
+
+
 def too_long(size: int, config: ExamplesConfig) -> str:
     """What is wrong with a row of ``size`` characters; nothing where only its start is wanted."""
     if config.truncate is not None or size <= config.max_characters:
@@ -213,8 +237,7 @@ def too_long(size: int, config: ExamplesConfig) -> str:
 
 
 def _texts(rows: list[Any], kind: InputKind, config: ExamplesConfig, task: str) -> Inputs:
-    if task == "tag" and kind != "words":
-        raise DataError(f"tagging answers every step of a row, which input={kind} has no tags for: say input=words")
+    refuse_tags(kind, task)
     made: list[Any]
     if kind == "text" and set(map(type, rows)) <= {str} and not too_long(max(map(len, rows), default=0), config):
         made = [text.strip() for text in rows] if config.strip else rows  # at once, as nothing can be wrong
@@ -256,10 +279,11 @@ def _text_row(row: int, cell: Any, kind: InputKind, config: ExamplesConfig) -> A
 
 
 def _media(given: Any, kind: InputKind, config: ExamplesConfig, task: str) -> Inputs:
-    if task == "tag":
-        raise DataError(f"tagging answers every step of a row, which input={kind} has no tags for: say input=words")
+    refuse_tags(kind, task)
     rows, rate = (given, config.sample_rate) if isinstance(given, Ragged) else media_of(given, kind, config)
     if kind == "spectrogram":
+        if len(rows.values) and rows.values.shape[1:].numel() < 2:
+            raise DataError("the steps of the rows are single numbers, and input=spectrogram needs two frequencies")
         rows = cut_rows(rows, config.truncate)
         check_steps(rows.lengths, config.max_steps)
         rows = fill_missing(rows, config.missing, ())

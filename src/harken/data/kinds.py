@@ -73,7 +73,7 @@ def named_columns(config: ExamplesConfig) -> set[str] | None:
 def _fixed(table: Table, config: ExamplesConfig) -> Choice:
     """A format that tells by itself what it holds."""
     kind = config.input or table.fixed
-    families = ({"series", "vectors", "ids"}, {"text", "sentences"}, {"words", "sentences"})
+    families = ({"series", "vectors", "ids", "spectrogram"}, {"text", "sentences"}, {"words", "sentences"})
     if not any({kind, table.fixed} <= family for family in families):
         raise DataError(f"{table.name} holds {table.fixed}, and input={kind} cannot be read from it")
     lacking: tuple[str, ...] = ("text", "words", "image", "audio")  # what names no column or array of such a file

@@ -70,6 +70,8 @@ def read_files(cells: Sequence[Cell], kind: InputKind, config: ExamplesConfig, f
     paths: list[Path | None] = [None] * len(cells)
     problems = {}
     root = None if config.root is None else Path(config.root)
+    if root is not None and folder is not None and not root.is_dir():
+        raise DataError(f"root ({config.root!r}) is no folder: name the one that the files lie in")
     for row, cell in enumerate(cells):
         if cell is None:
             continue

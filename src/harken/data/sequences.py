@@ -31,7 +31,10 @@ def ragged_from_array(array: Array) -> Ragged:
         DataError: another number of dimensions, or no numbers.
     """
     if array.ndim not in (2, 3):
-        raise DataError(f"Reshape your data to (rows, steps) or (rows, steps, channels): the array is {array.shape}")
+        raise DataError(
+            f"Reshape your data to (rows, steps) or (rows, steps, channels): the array is {array.shape}"
+            + ("; if its rows are pictures, say input=image" if array.ndim == 4 else "")
+        )
     n, steps = array.shape[:2]
     values = _numbers(array, "the array", ("row", "step", "channel"))
     return Ragged(_tensor(values.reshape(n * steps, *array.shape[2:])), torch.arange(n + 1) * steps)
@@ -142,7 +145,10 @@ def _row(i: int, row: Any) -> Array:
             "all steps must have the same channels"
         ) from None
     if array.ndim not in (1, 2):
-        raise DataError(f"row {i} is an array of shape {array.shape}: a row must be (steps,) or (steps, channels)")
+        raise DataError(
+            f"row {i} is an array of shape {array.shape}: a row must be (steps,) or (steps, channels), unless they are "
+            "pictures (input=image)"
+        )
     if array.dtype.kind in "US":  # [1, "a"] as NumPy has it, and as it was meant
         array = np.asarray(row, dtype=object)
     return _numbers(array, f"row {i}", ("step", "channel"))

@@ -69,7 +69,7 @@ def read_table(
         table = arrow_table(source)
         return _from_arrow("the table", table, table.column_names)
     if Path(source).is_dir():
-        return read_folder(Path(source))
+        return read_folder(Path(source), config)
     table = _file(source, config, wanted, require_labels)
     return replace(table, folder=Path(source).parent)
 
