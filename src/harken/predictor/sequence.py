@@ -57,6 +57,8 @@ class SequencePredictor(NamedTuple):
             )
         if name is None and backbone is not None:
             raise UsageError("the model was trained without a backbone of your own: leave it out")
+        if backbone is not None and not hasattr(backbone, "output_size"):
+            raise UsageError(f"the backbone ({type(backbone).__name__}) must say its channels as output_size: add it")
         config = bundle.config
         if not isinstance(config, SequenceRun):
             raise BundleError(f"the bundle is for the task {config.task!r}: harken.load(path) opens it")
@@ -78,6 +80,12 @@ class SequencePredictor(NamedTuple):
             ) from None
         wrong = {name for name, there in model.state_dict().items() if not _fits(bundle.weights.get(name), there)}
         wrong |= bundle.weights.keys() - model.state_dict().keys()
+        foreign = {weight for weight in wrong if weight.startswith("frontend.backbone.")}
+        if backbone is not None and foreign:
+            raise UsageError(
+                f"the backbone ({type(backbone).__name__}) does not have the weights of the one that was trained "
+                f"({name}), such as {min(foreign)}: build it as it was"
+            )
         if wrong:
             raise BundleError(f"the bundle's weights do not fit its configuration, it was tampered with: {min(wrong)}")
         # Of other precision where training had one, such as 64-true: answers are made in float32.
