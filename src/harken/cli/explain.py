@@ -41,8 +41,8 @@ def explain(
     by: Annotated[
         Literal["attention", "gradients"],
         typer.Option(
-            help="What is shown: where the model looked, or integrated gradients (of pictures Grad-CAM). Not for seq2seq. "
-            "Default: attention.",
+            help="What is shown: where the model looked, or integrated gradients (of pictures Grad-CAM). Not for "
+            "seq2seq. Default: attention.",
             show_default=False,
         ),
     ] = "attention",
