@@ -184,6 +184,9 @@ def encoders() -> dict[str, tuple[Inputs, Encoder]]:
         "series": rows([[[1.0, 2.0]], [], [[3.0, 4.0], [5.0, 6.0]], [[7.0, 8.0]]]),
         "sentences": rows([["a rose .", "", "it is"], [], ["a"], ["b c", "d"]]),
         "words": rows([["a", "rose", "a"], [], ["is", "a"], ["rose", "rose"]], "words"),
+        "image": rows([*np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), None, np.ones((2, 2), np.uint8)], "image"),
+        "audio": rows([[0.1, 0.2], [], [0.3] * 5, [0.4]], "audio", sample_rate=100),
+        "spectrogram": rows([[[1.0, 2.0]], [], [[3.0, 4.0]] * 3, [[7.0, 8.0]]], "spectrogram"),
     }
     return {kind: (given_rows, fit(given_rows)) for kind, given_rows in inputs.items()}
 
@@ -198,7 +201,7 @@ def check_batch(kind: str, chosen: list[int]) -> None:
     batch = whole.batch(torch.tensor(chosen, dtype=torch.int64))
     longest = max((int(whole.lengths[row]) for row in chosen), default=0)
     assert batch.values.shape[:2] == (len(chosen), longest)
-    assert (batch.pieces is None) == (kind in ("text", "ids", "series"))
+    assert (batch.pieces is None) == (kind not in ("sentences", "words"))
     for b, row in enumerate(chosen):
         alone = encoder.encode(inputs.take([row]))
         length = int(batch.lengths[b])
@@ -256,7 +259,11 @@ def test_integers_of_a_batch_are_int64(kind):
     inputs, encoder = ENCODERS[kind]
     batch = encoder.encode(inputs).batch(torch.tensor([0, 1]))
     tensors = [batch.values, batch.lengths, *(batch.pieces or ())]
-    assert {tensor.dtype for tensor in tensors} <= {torch.int64, torch.float32}
+    assert {tensor.dtype for tensor in tensors} <= {
+        torch.int64,
+        torch.float32,
+        *([torch.uint8] if kind == "image" else []),
+    }
     moved = batch.to("meta")
     assert {tensor.device.type for tensor in [moved.values, moved.lengths, *(moved.pieces or ())]} == {"meta"}
 
@@ -343,3 +350,57 @@ def test_counts_are_those_of_every_id_in_every_row(X, kind: str) -> None:
     ids, lengths = (batch.values, batch.lengths) if batch.pieces is None else (batch.pieces.ids, batch.pieces.lengths)
     real = ids[torch.arange(ids.shape[1]) < lengths[:, None]]
     assert torch.equal(encoded.counts(encoder.vocabulary_size), torch.bincount(real, minlength=encoder.vocabulary_size))
+
+
+# Rows in files of their own
+
+
+def test_pictures_are_kept_as_they_are():
+    pictures = rows(np.arange(54, dtype=np.uint8).reshape(2, 3, 3, 3), "image", image_size=3)
+    encoder = fit(pictures)
+    encoded = encoder.encode(pictures)
+    assert (encoder.width, encoder.vocabulary_size, encoder.unknown_id) == (3, 0, None)
+    assert encoded.values is pictures.rows
+    with pytest.raises(DataError, match="of 2 pixels a side, and the model reads 3: say --image-size 3"):
+        encoder.encode(rows(np.ones((1, 2, 2, 3)), "image", image_size=2))
+
+
+def test_recordings_are_counted_in_frames():
+    clips = rows([[0.1] * 25, [], [0.3] * 10], "audio", sample_rate=1000)
+    encoder = fit(clips, hop=0.01, window=0.02)
+    encoded = encoder.encode(clips)
+    assert (encoder.rate, encoder.hop) == (1000, 10)
+    assert (encoded.lengths.tolist(), encoded.steps.tolist()) == ([25, 0, 10], [3, 0, 1])
+    with pytest.raises(DataError, match="have 500 samples a second, and the model reads 1000: say --sample-rate 1000"):
+        encoder.encode(rows([[0.1]], "audio", sample_rate=500))
+    nameless = Inputs("audio", clips.rows)
+    with pytest.raises(DataError, match="no recording that can be read"):
+        fit(nameless)
+    assert encoder.encode(nameless).steps.tolist() == [3, 0, 1]
+
+
+def test_frames_that_are_missing_are_the_means_of_training():
+    encoder = fit(rows([[[1.0, 2.0]], [[3.0, NAN]]], "spectrogram", missing="mean"))
+    assert encoder.means == (2.0, 2.0)
+    asked = rows([[[NAN, 5.0]]], "spectrogram", missing="mean")
+    assert lists(encoder.encode(asked).values) == [[[2.0, 5.0]]]
+    with pytest.raises(DataError, match="3 channels, and the training rows had 2"):
+        encoder.encode(rows([[[1.0, 2.0, 3.0]]], "spectrogram"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        ("image", {"width": 0}),
+        ("audio", {"rate": 0}),
+        ("audio", {"hop": 0}),
+        ("spectrogram", {"width": 3}),
+        ("spectrogram", {"rate": 8000}),
+    ],
+)
+def test_facts_of_files(kind, wrong):
+    _, encoder = ENCODERS[kind]
+    facts = json.loads(json.dumps(encoder.facts()))
+    assert Encoder.from_facts({}, facts).facts() == encoder.facts()
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} "):
+        Encoder.from_facts({}, facts | wrong)

@@ -8,7 +8,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 import torch
+from PIL import Image
 
 from harken.config import ExamplesConfig
 from harken.data.examples import Examples, read_examples
@@ -441,3 +443,105 @@ def test_english_ewt(real_files):
     examples = read(real_files / "ud_english_ewt" / "en_ewt-ud-dev.conllu.gz")
     assert (examples.inputs.kind, examples.config.words, examples.config.label) == ("words", "FORM", ("UPOS",))
     assert sum(map(len, examples.labels.columns["UPOS"])) == int(examples.inputs.lengths.sum()) == 25147
+
+
+# Rows in files of their own
+
+
+def pictures(folder, rows=4):
+    for n in range(rows):
+        Image.new("RGB", (5, 5), (n, 0, 0)).save(folder / f"{n}.png")
+    return [f"{n}.png" for n in range(rows)]
+
+
+def test_pictures_of_a_table(tmp_path):
+    names = pictures(tmp_path)
+    table = saved({"file": names, "color": ["r", "g"] * 2, "shape": ["o", None, None, "x"]}, "a.csv", tmp_path)
+    examples = read(table, label=("color", "shape"), image_size=2)
+    assert (examples.inputs.kind, examples.inputs.rows.lengths.tolist()) == ("image", [2] * 4)
+    assert [int(picture[0, 0, 0]) for picture in examples.inputs.rows] == [0, 1, 2, 3]
+    assert examples.labels.columns == {"color": ["r", "g"] * 2, "shape": ["o", None, None, "x"]}
+    assert (examples.keys, examples.config.key, examples.config.image) == (names, "file", "file")
+    again = read_examples(table, examples.config, "classify")
+    assert again.inputs.fingerprint() == examples.inputs.fingerprint()
+
+
+def test_a_frame_in_memory_names_files_from_where_the_program_stands(tmp_path, monkeypatch):
+    frame = pd.DataFrame({"file": pictures(tmp_path), "label": ["r", "g"] * 2})
+    with pytest.raises(DataError, match=r"the table, row 0 .*0\.png cannot be read"):
+        read(frame)
+    monkeypatch.chdir(tmp_path)
+    assert len(read(frame)) == 4
+
+
+def test_bad_files_are_bad_rows_among_others(tmp_path):
+    names = pictures(tmp_path, 6)
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    names[3] = "../3.png"
+    columns = {"file": names, "label": ["r", "g", "r", "g", "r", "g"], "weight": [1, 1, 1, 1, -1, 1]}
+    table = saved(columns, "a.csv", tmp_path)
+    with pytest.raises(DataError, match=r"a\.csv, line 3: .*1\.png is no picture: .*--skip-bad-rows"):
+        read(table, weight="weight")
+    examples = read(table, weight="weight", skip_bad_rows=True)
+    assert (examples.rows, examples.skipped) == ([0, 2, 5], 3)
+    assert [int(picture[0, 0, 0]) for picture in examples.inputs.rows] == [0, 2, 5]
+
+
+def test_rows_without_a_file_may_be_answered_and_not_learned_from(tmp_path):
+    table = pa.table(
+        {"file": [str(tmp_path / name) for name in pictures(tmp_path, 2)] + [None], "label": ["a", "b", "a"]}
+    )
+    with pytest.raises(DataError, match=r"row 2 .*the input .* is null"):
+        read(table)
+    assert read(table, require_labels=False, image_size=3).inputs.lengths.tolist() == [3, 3, 0]
+
+
+def test_the_rate_of_recordings_is_kept(tmp_path):
+    for n, rate in enumerate((8000, 16000, 16000)):
+        soundfile.write(tmp_path / f"{n}.wav", np.zeros(rate // 100), rate)
+    table = saved({"clip": [f"{n}.wav" for n in range(3)], "label": ["a", "b", "a"]}, "a.csv", tmp_path)
+    examples = read(table)
+    assert (examples.inputs.rate, examples.config.sample_rate) == (16000, 16000)
+    assert examples.inputs.rows.lengths.tolist() == [160] * 3
+    assert read(table, sample_rate=8000).inputs.rows.lengths.tolist() == [80] * 3
+
+
+def test_spectrograms_that_are_too_long_or_hold_gaps_are_bad_rows(tmp_path):
+    for n, steps_of in enumerate((3, 3, 9, 2)):
+        frames = np.ones((4, steps_of))
+        frames[0, 0] = np.nan if n == 1 else 1
+        np.save(tmp_path / f"{n}.npy", frames)
+    table = saved({"clip": [f"{n}.npy" for n in range(4)], "label": ["a", "b", "a", "b"]}, "a.csv", tmp_path)
+    with pytest.raises(DataError, match=r"a\.csv, line 3: .*--missing"):
+        read(table, max_steps=5)
+    assert read(table, max_steps=5, skip_bad_rows=True).rows == [0, 3]
+    assert read(table, max_steps=5, missing="mean", truncate=5).inputs.lengths.tolist() == [3, 3, 5, 2]
+
+
+def test_spectrograms_in_the_table_itself(tmp_path):
+    frames = [[[0.5, 1.0], [1.5, 2.0]], [[2.5, 3.0]]] * 2
+    examples = read({"x": frames, "label": ["a", "b"] * 2}, input="spectrogram")
+    assert examples.inputs.kind == "spectrogram"
+    assert steps(examples) == frames
+    with pytest.raises(DataError, match="single numbers"):
+        read({"x": [[1.5, 2.0]] * 4, "label": ["a", "b"] * 2}, input="spectrogram")
+
+
+def test_what_files_cannot_be(tmp_path):
+    columns = {"file": pictures(tmp_path), "label": ["r", "g"] * 2}
+    table = saved(columns, "a.csv", tmp_path)
+    with pytest.raises(DataError, match=r"a\.csv: tagging .* input=image has no tags for: say task=classify"):
+        read(table, "tag")
+    with pytest.raises(DataError, match="--id gathers rows of numbers or words"):
+        read(table, image="file", id="label", label=("label",))
+
+
+def test_a_folder_is_read_as_the_table_was(tmp_path):
+    for color in ("red", "blue"):
+        (tmp_path / color).mkdir()
+        pictures(tmp_path / color, 2)
+    told = read(tmp_path)
+    assert (told.labels.columns, told.config.image) == ({"label": ["blue", "blue", "red", "red"]}, "path")
+    assert told.keys == ["blue/0.png", "blue/1.png", "red/0.png", "red/1.png"]
+    named = read(tmp_path, image="file", label=("color",), key="file")
+    assert (named.labels.columns, named.keys) == ({"color": ["blue", "blue", "red", "red"]}, told.keys)

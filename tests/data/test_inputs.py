@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from harken.config import ExamplesConfig
 from harken.data.examples import read_examples
@@ -234,6 +235,50 @@ def test_a_sparse_matrix():
 def test_tagging_needs_steps(kind):
     with pytest.raises(DataError, match=f"input={kind}"):
         made(["a"], "tag", input=kind)
+
+
+@pytest.mark.parametrize("kind", ["image", "audio", "spectrogram"])
+def test_nothing_in_a_file_of_its_own_has_tags(kind):
+    with pytest.raises(DataError, match=f"input={kind} has no tags for: say task=classify or regress"):
+        made(["nowhere"], "tag", input=kind)
+
+
+def test_paths_are_pictures_recordings_or_spectrograms(tmp_path):
+    Image.new("RGB", (3, 3), "red").save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.ones((4, 5)))
+    pictures, frames = made([tmp_path / "a.png"], image_size=2), made([tmp_path / "a.npy"])
+    assert (pictures.kind, tuple(pictures.rows.values.shape)) == ("image", (2, 2, 3))
+    assert (frames.kind, tuple(frames.rows.values.shape)) == ("spectrogram", (5, 4))
+    assert made([str(tmp_path / "a.png")]).kind == "text", "what a text names is read only if somebody says so"
+    for X in ([tmp_path / "a.png", tmp_path / "a.npy"], [tmp_path / "a"], [tmp_path / "a.png", "a text"]):
+        with pytest.raises(DataError, match="X holds paths, and not all rows are paths of pictures"):
+            made(X)
+
+
+def test_arrays_of_pictures_are_told_how_to_be_read():
+    with pytest.raises(DataError, match=r"the array is \(2, 4, 4, 3\); if its rows are pictures, say input=image"):
+        made(np.ones((2, 4, 4, 3)))
+    with pytest.raises(DataError, match=r"row 0 is an array of shape .* unless they are pictures \(input=image\)"):
+        made([np.ones((4, 4, 3))])
+    assert made(np.ones((2, 4, 5, 3)), input="image", image_size=4).lengths.tolist() == [4, 4]
+
+
+def test_spectrograms_have_steps_that_are_cut_filled_and_counted():
+    frames = [[[1.0, 2.0], [math.nan, 4.0]], [[5.0, 6.0]]]
+    found = made(frames, input="spectrogram", missing="carry", truncate=2)
+    assert listed(found) == [[[1, 2], [1, 4]], [[5, 6]]]
+    assert listed(made(frames, input="spectrogram", truncate=1)) == [[[1, 2]], [[5, 6]]]
+    with pytest.raises(DataError, match="max_steps"):
+        made(frames, input="spectrogram", missing="carry", max_steps=1)
+    with pytest.raises(DataError, match="single numbers, and input=spectrogram needs two frequencies"):
+        made([[[1.0], [2.0]]], input="spectrogram")
+
+
+def test_recordings_at_another_rate_have_another_fingerprint():
+    rows = Ragged(torch.zeros(4), torch.tensor([0, 4]))
+    slow, fast = (Inputs("audio", rows, rate=rate) for rate in (8000, 16000))
+    assert slow.fingerprint() != fast.fingerprint()
+    assert slow.take([0]).rate == 8000
 
 
 ALL = [TEXTS, SENTENCES, NUMBERS, FLOATS, STEPS]

@@ -258,3 +258,56 @@ def test_long_form_that_is_read_as_wide_is_hinted_at(tmp_path):
     ]
     for given, options in without:
         assert not any("--id" in sentence for sentence in chosen(given, label="label", **options)[1].described)
+
+
+# Rows in files of their own
+
+PICTURES, CLIPS = [f"a/{n}.jpg" for n in range(N)], [f"a/{n}.wav" for n in range(N)]
+FRAMES = [[[0.5 * n] * 8, [1.0] * 8] for n in range(N)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "kind", "named", "labels"),
+    [
+        ({"file": PICTURES, "color": CLASS}, {}, "image", {"image": "file", "key": "file"}, ("color",)),
+        ({"n": NUMBER, "clip": CLIPS, "label": CLASS}, {}, "audio", {"audio": "clip", "key": "clip"}, ("label",)),
+        ({"s": [p[:-3] + "npy" for p in PICTURES], "y": VALUE}, {}, "spectrogram", {"audio": "s"}, ("y",)),
+        ({"a": PICTURES, "b": PICTURES, "y": CLASS}, {"image": "b"}, "image", {"image": "b", "key": "b"}, ("y",)),
+        ({"id": SHORT, "a": PICTURES, "y": CLASS}, {"key": "id"}, "image", {"image": "a", "key": "id"}, ("y",)),
+        ({"note": TEXT, "a": PICTURES, "y": CLASS}, {}, "image", {"image": "a"}, ("y",)),
+        ({"note": TEXT, "a": PICTURES, "y": CLASS}, {"input": "text"}, "text", {"text": "note"}, ("y",)),
+        ({"s": FRAMES, "y": CLASS}, {"input": "spectrogram"}, "spectrogram", {"series": ("s",)}, ("y",)),
+        ({"s": FRAMES, "y": CLASS}, {"input": "spectrogram", "series": ("s",)}, "spectrogram", {}, ("y",)),
+        ({"s": SHORT, "y": CLASS}, {"audio": "s", "input": "spectrogram"}, "spectrogram", {"audio": "s"}, ("y",)),
+        ({"s": SHORT, "y": CLASS}, {"audio": "s"}, "audio", {"audio": "s"}, ("y",)),
+    ],
+)
+def test_columns_of_paths(columns, options, kind, named, labels):
+    config = chosen(columns, **options)[1].config
+    assert (config.input, config.label) == (kind, labels)
+    assert {name: getattr(config, name) for name in named} == named
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "complaint"),
+    [
+        ({"a": PICTURES, "b": CLIPS, "y": CLASS}, {}, "the input could be each of the columns 'a', 'b': .*--image a"),
+        ({"a": PICTURES, "y": CLASS}, {"image": "a", "input": "audio"}, "that --image names: that is image$"),
+        ({"a": CLIPS, "y": CLASS}, {"audio": "a", "input": "text"}, "names: that is audio or spectrogram$"),
+        ({"s": TEXT, "y": CLASS}, {"input": "audio"}, "no column of paths of audio files, .*--audio"),
+        ({"s": NUMBER, "t": NUMBER, "y": CLASS}, {"input": "spectrogram"}, "no column of paths of spectrogram files"),
+    ],
+)
+def test_columns_of_paths_in_doubt(columns, options, complaint):
+    with pytest.raises(DataError, match=complaint):
+        chosen(columns, **options)
+
+
+def test_a_folder_without_classes_is_told_how_to_have_some(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="put the files of each class into a folder of their own"):
+        chosen(tmp_path)
+    assert chosen(tmp_path, require_labels=False)[1].config.image == "path"
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.jpg").write_bytes(b"")
+    assert infer_task(tmp_path, {}) == "classify"

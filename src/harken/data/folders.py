@@ -51,7 +51,8 @@ def read_folder(folder: Path, config: ExamplesConfig) -> Table:
 def _table(folder: Path, paths: list[str], others: int, config: ExamplesConfig) -> Table:
     import pyarrow as pa
 
-    path, label = config.image or config.audio or PATH, config.label[0] if len(config.label) == 1 else LABEL
+    path = config.image or config.audio or PATH
+    label = config.label[0] if len(config.label) == 1 and config.label[0] != path else LABEL
     classes = [Path(name).parts[0] if len(Path(name).parts) > 1 else None for name in paths]
     columns = {path: pa.array(paths, pa.large_string())}
     if any(name is not None for name in classes):

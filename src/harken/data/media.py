@@ -99,7 +99,7 @@ def read_files(cells: Sequence[Cell], kind: InputKind, config: ExamplesConfig, f
 
 
 def media_of(given: Any, kind: InputKind, config: ExamplesConfig) -> tuple[Ragged, int | None]:
-    """Rows of what a program has: paths, or arrays, pictures of Pillow's among them.
+    """Rows of what a program has: paths, or arrays, pictures of Pillow's among them; None is an empty row.
 
     Returns:
         The rows, and of recordings their samples a second.
@@ -108,8 +108,8 @@ def media_of(given: Any, kind: InputKind, config: ExamplesConfig) -> tuple[Ragge
         DataError: a row that cannot be read; says which.
     """
     rows = list(given)
-    named = [isinstance(row, str | os.PathLike | None) for row in rows]
-    if all(named):
+    named = [isinstance(row, str | os.PathLike) for row in rows]
+    if all(there or row is None for there, row in zip(named, rows, strict=True)):
         found = read_files(rows, kind, config, None)
         if found.problems:
             row = min(found.problems)
@@ -121,7 +121,7 @@ def media_of(given: Any, kind: InputKind, config: ExamplesConfig) -> tuple[Ragge
         return _pictures(rows, config.image_size), None
     if kind == "audio" and config.sample_rate is None:
         raise DataError("arrays of samples do not say how many of them are a second: give sample_rate, such as 16000")
-    ragged = ragged_from_rows(rows)
+    ragged = ragged_from_rows([[] if row is None else row for row in rows])
     wanted = {"audio": 1, "spectrogram": 2}[kind]
     if ragged.values.dim() != wanted and len(ragged.values):
         shape = "(samples,)" if wanted == 1 else "(steps, frequencies)"
@@ -133,11 +133,12 @@ def media_of(given: Any, kind: InputKind, config: ExamplesConfig) -> tuple[Ragge
 
 
 def _pictures(rows: Sequence[Any], size: int) -> Ragged:
-    decoded = []
+    decoded = [torch.zeros(0, size, 3, dtype=torch.uint8)]
     for row, picture in enumerate(rows):
         try:
-            decoded.append(torch.from_numpy(picture_from_array(picture, size)))
+            if picture is not None:
+                decoded.append(torch.from_numpy(picture_from_array(picture, size)))
         except DataError as error:
             raise DataError(f"row {row}: {error}") from None
-    values = torch.cat(decoded) if decoded else torch.zeros(0, size, 3, dtype=torch.uint8)  # (n·S, S, 3)
-    return Ragged(values, offsets_from_lengths(torch.full((len(rows),), size, dtype=torch.int64)))
+    lengths = torch.tensor([0 if picture is None else size for picture in rows], dtype=torch.int64)
+    return Ragged(torch.cat(decoded), offsets_from_lengths(lengths))  # (n·S, S, 3)
