@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks.harness import Row, Run, Store, Values, claim, main, run_script
+from benchmarks.harness import Row, Run, Store, Values, claim, main, measure_all
 from harken.config import RECIPES, RunConfig
 
 VERSION = 1
@@ -50,13 +48,7 @@ def benchmark(store: Store, quick: bool) -> list[Row]:
     jobs: list[Job] = [(name, seed, None) for name in CLAIMS for seed in _seeds(name, quick)]
     jobs += [(f"chunks: {which}", 0, fold) for which in CHUNKS for fold in folds]
     jobs += [(name, 0, fold) for name in REVIEWS for fold in folds]
-    found: dict[Job, Run] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        missing = [job for job in jobs if store.find(job[0], _settings(job), job[1]) is None]
-        running = {job: pool.submit(run_script, *_command(job)) for job in missing}
-        for job in jobs:
-            action = running[job].result if job in running else _never
-            found[job] = store.measure(job[0], _settings(job), job[1], action)
+    found = measure_all(store, {job: (job[0], _settings(job), job[1], _command(job)) for job in jobs})
     rows = []
     for name, (text, number, goal, unit, at_most) in CLAIMS.items():
         runs = [found[name, seed, None] for seed in _seeds(name, quick)]
@@ -119,10 +111,6 @@ def _settings(job: Job) -> Values:
     recipe = {option: getattr(getattr(settled, settled.option_names()[option]), option) for option in RECIPES[kind]}
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
     return {"recipe": digest} | ({} if fold is None else {"fold": fold})
-
-
-def _never() -> Values:
-    raise AssertionError("a run that is stored is not measured again")
 
 
 def _reported(text: str, runs: Sequence[Run], number: str, unit: str) -> Row:

@@ -18,14 +18,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 Values = dict[str, Any]
+J = TypeVar("J")
 
 
 class Row(TypedDict):
@@ -110,6 +112,26 @@ class Store:
         content = {"runs": [asdict(run) for run in self.runs], "rows": self.rows}
         beside.write_text(json.dumps(content, indent=1) + "\n")
         beside.replace(self.path)
+
+
+def measure_all(store: Store, jobs: Mapping[J, tuple[str, Values, int, tuple[str, ...]]]) -> dict[J, Run]:
+    """Run scripts of one thread each, as many at a time as there are cores; those that are stored are not run again.
+
+    Args:
+        store: where finished runs are kept, in the order of the jobs.
+        jobs: what a run is called here → its name, settings and seed in the store, and what `run_script` takes.
+    """
+    found = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        missing = {job: call for job, (*key, call) in jobs.items() if store.find(*key) is None}
+        running = {job: pool.submit(run_script, *call) for job, call in missing.items()}
+        for job, (*key, _) in jobs.items():
+            found[job] = store.measure(*key, running[job].result if job in running else _never)
+    return found
+
+
+def _never() -> Values:
+    raise AssertionError("a run that is stored is not measured again")
 
 
 def claim(

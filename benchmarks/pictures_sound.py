@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import statistics
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.harness import Row, Run, Store, Values, claim, main, run_script
+from benchmarks.harness import Row, Run, Store, Values, claim, main, measure_all, run_script
 from benchmarks.media import SPEAKERS
 from harken.config import RECIPES, RunConfig
 
@@ -49,13 +47,7 @@ def benchmark(store: Store, quick: bool) -> list[Row]:
     jobs: list[Job] = [(name, seed, "") for name in SETS if name != "apparel" for seed in seeds]
     jobs += [("apparel", seed, variant) for variant in VARIANTS for seed in seeds]
     jobs += [(f"without {speaker}", 0, "") for speaker in (SPEAKERS[:1] if quick else SPEAKERS)]
-    found: dict[Job, Run] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        missing = [job for job in jobs if store.find(job[0], _settings(job), job[1]) is None]
-        running = {job: pool.submit(run_script, *_command(job)) for job in missing}
-        for job in jobs:
-            action = running[job].result if job in running else _never
-            found[job] = store.measure(job[0], _settings(job), job[1], action)
+    found = measure_all(store, {job: (job[0], _settings(job), job[1], _command(job)) for job in jobs})
 
     def runs(name: str, variant: str = "") -> list[Run]:
         return [found[name, seed, variant] for seed in seeds]
@@ -163,10 +155,6 @@ def _recipe(kind: Any) -> str:
     names += ("mels", "window", "hop")
     values = {option: getattr(getattr(settled, settled.option_names()[option]), option) for option in names}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _never() -> Values:
-    raise AssertionError("a run that is stored is not measured again")
 
 
 if __name__ == "__main__":
