@@ -94,7 +94,8 @@ def mean_pitch(samples: np.ndarray, rate: int = 8_000, lowest: float = 60.0, hig
     """Mean over 40 ms frames of the lag at which the normalised autocorrelation peaks, as a frequency in Hz.
 
     Frames that are quiet (below a tenth of the loudest one's energy) or not periodic (a peak below 0.5) are left out,
-    unless all are. Boersma 1993, equations 4 to 9, without the interpolation between lags.
+    unless all are. Boersma 1993, equations 4 to 9 and the cost of an octave of equation 26, so that a multiple of a
+    period is not taken for it; without the interpolation between lags.
     """
     size = int(0.04 * rate)
     if len(samples) < size:
@@ -110,5 +111,6 @@ def mean_pitch(samples: np.ndarray, rate: int = 8_000, lowest: float = 60.0, hig
     best = normed[:, lags]
     loud = energy[:, 0] >= 0.1 * energy.max()
     voiced = loud & (best.max(1) >= 0.5)
-    chosen = best[voiced if voiced.any() else loud]
+    cost = 0.05 * np.log2(np.arange(lags.start, lags.stop) * lowest / rate)  # from -1 octave on: rises with the lag
+    chosen = (best - cost)[voiced if voiced.any() else loud]
     return float((rate / (chosen.argmax(1) + lags.start)).mean())

@@ -10,7 +10,7 @@ from harken.data.labels import Head
 from harken.models.sequence import SequenceModel
 
 pytest.importorskip("soundfile")
-from benchmarks import media, pictures_sound  # noqa: E402
+from benchmarks import media, pictures_sound
 
 
 @pytest.mark.parametrize("hertz", [90.0, 130.0, 210.0, 300.0])
