@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 from torch import Tensor
 
 from harken.data.labels import Head
-from harken.training.metrics import BINS, Answered, joined, report, score
+from harken.training.metrics import BINS, Answered, all_right, joined, report, score
 
 CLASSES = Head("color", "classes", 3, ("red", "green", "blue"))
 BINARY = Head("sense", "binary", 1, ("neg", "pos"))
@@ -232,3 +232,13 @@ def test_heads_are_joined_by_their_names() -> None:
     assert together == {"score": 0.75, "color_accuracy": 0.5, "color_macro_f1": 0.4, "size_r2": 1.0}
     assert joined([CLASSES, VALUES], [one, {}])["score"] == 0.5
     assert joined([CLASSES, VALUES], [{}, {}]) == {}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_all_right_is_the_share_of_rows_that_are_right_in_every_head(weighted: bool) -> None:
+    answers = torch.tensor([[0, 1, 2, 0, 1], [1, 1, 0, 0, 0]])  # (heads, n)
+    targets = torch.tensor([[0, 1, 1, -1, 1], [1, 0, 0, 0, 0]])
+    weights = torch.tensor([1.0, 2, 3, 4, 5]) if weighted else None
+    given = [(Answered(a, None), t, weights) for a, t in zip(answers, targets, strict=True)]
+    assert all_right(given) == pytest.approx(6 / 11 if weighted else 2 / 4, abs=1e-12)
+    assert math.isnan(all_right([(a, torch.full_like(t, -1), w) for a, t, w in given]))

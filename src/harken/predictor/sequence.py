@@ -68,6 +68,8 @@ class SequencePredictor(NamedTuple):
             if not {head.name for head in heads} >= set(indicators):
                 raise ValueError(f"indicators={indicators}")
             encoder = Encoder.from_facts(bundle.tokenizers, bundle.facts["encoder"])
+            if encoder.kind == "audio" and encoder.rate != config.data.sample_rate:
+                raise ValueError(f"sample_rate={config.data.sample_rate}, rate={encoder.rate}")
             if config != config.settled(encoder.kind) or not {head.kind for head in heads} <= ANSWERED[config.task]:
                 raise ValueError(f"task={config.task}, input={config.data.input}, {encoder.kind}, not all settled")
             if config.model.num_layers > len(bundle.weights):
