@@ -53,6 +53,9 @@ def bundle(kind: str) -> Bundle:
             model = Regressor(**TINY).fit(SERIES, [[1.0, n] for n in range(6)])
         case "sentences":
             model = Classifier(**TOKENS, input="sentences").fit(WORDS, LABELS)
+        case "image" | "audio" | "spectrogram":
+            options = {"image": {"image_size": 8}, "audio": {"sample_rate": 1000, "mels": 8}}.get(kind, {})
+            model = Classifier(**TINY, **options, cnn=4, cnn_layers=2, input=kind).fit(ROWS[kind], LABELS)
         case _:
             model = Tagger(**TOKENS, character_size=2, character_hidden=2).fit(
                 WORDS, [[word in "ab" for word in row] for row in WORDS]
@@ -61,13 +64,23 @@ def bundle(kind: str) -> Bundle:
     return found
 
 
-KINDS = ("text", "table", "ids", "series", "sentences", "words")
-ROWS = {"text": TEXTS, "table": TEXTS, "ids": IDS, "series": SERIES, "sentences": WORDS, "words": WORDS}
+PICTURES = [*np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8), None]
+CLIPS = [np.sin(np.arange(samples) / 3, dtype=np.float32) for samples in (90, 25, 0, 40, 10, 200)]
+FRAMES = [np.ones((n, 5), dtype=np.float32) * n for n in (3, 1, 2, 0, 4, 2)]
+
+KINDS = ("text", "table", "ids", "series", "sentences", "words", "image", "audio", "spectrogram")
+ROWS: dict[str, Any] = {
+    **{"text": TEXTS, "table": TEXTS, "ids": IDS, "series": SERIES, "sentences": WORDS, "words": WORDS},
+    **{"image": PICTURES, "audio": CLIPS, "spectrogram": FRAMES},
+}
 
 
 def inputs(kind: str) -> Any:
     predictor = SequencePredictor.from_bundle(bundle(kind))
-    return as_inputs(ROWS[kind], ExamplesConfig(input=predictor.encoder.kind), predictor.config.task)
+    reading = ExamplesConfig(input=predictor.encoder.kind)
+    if kind in ("image", "audio", "spectrogram"):
+        reading = predictor.config.data
+    return as_inputs(ROWS[kind], reading, predictor.config.task)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,6 +167,13 @@ def test_another_configuration_is_refused_at_once(kind: str, options: dict[str, 
         ("words", {"character_hidden": 10**10}),
         ("words", {"character_size": 10**10}),
         ("series", {"kernel_size": 10**9 + 1}),
+        ("image", {"cnn": 10**9}),
+        ("image", {"cnn_layers": 3}),
+        ("image", {"skip": False}),
+        ("audio", {"cnn": 10**9}),
+        ("audio", {"mels": 16}),
+        ("audio", {"sample_rate": 2000}),
+        ("spectrogram", {"cnn_layers": 3}),
         ("series", {"task": "classify"}),
         ("ids", {"task": "regress"}),
         ("words", {"task": "classify"}),

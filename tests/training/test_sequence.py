@@ -244,3 +244,59 @@ def test_a_column_for_every_head() -> None:
         answers_of(several, Labels({"b": [[1], 2]}))
     with pytest.raises(DataError, match=r"row 0 has the label \[1\] \(a\): training rows had one label each"):
         answers_of(one, Labels({"a": [[1], 2]}))
+
+
+# Pictures and sound
+
+SMALL = TINY | {"cnn": 4, "cnn_layers": 2}
+
+
+@pytest.mark.parametrize("standardize", ["channel", "all", "none"])
+def test_recordings_are_standardised_by_the_frames_of_training_clips(standardize: str) -> None:
+    chance = np.random.default_rng(0)
+    clips = [0.1 * chance.standard_normal(samples).astype(np.float32) for samples in (300, 0, 150, 90)]
+    model = Classifier(**SMALL, input="audio", sample_rate=1000, mels=8, standardize=standardize)
+    frontend: Any = model.fit(clips, LABELS).model.frontend
+    parts = [frontend.spectrogram(torch.tensor(clip)[None], torch.tensor([len(clip)]))[0][0] for clip in clips]
+    frames = torch.cat([part for part in parts if len(part)]).double()
+    assert len(frames) == sum(1 + (len(clip) - 25) // 10 for clip in clips if len(clip))
+    mean, scale = torch.zeros(8), torch.ones(8)
+    if standardize == "channel":
+        mean, scale = frames.mean(0), frames.std(0, correction=0)
+    elif standardize == "all":
+        mean, scale = frames.mean().expand(8), frames.std(correction=0).expand(8)
+    assert torch.allclose(frontend.mean.double(), mean.double(), atol=1e-4)
+    assert torch.allclose(frontend.scale.double(), scale.double(), atol=1e-4)
+
+
+def test_of_many_recordings_some_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harken.training.sequence._MEASURED", 2)
+    clips = [np.full(100, 0.5, dtype=np.float32) * np.sin(np.arange(100) * pitch) for pitch in (0.3, 1, 2, 2.5)]
+    options = SMALL | {"input": "audio", "sample_rate": 1000, "mels": 8, "standardize": "channel"}
+    some, ends = (Classifier(**options).fit(X, y) for X, y in ((clips, LABELS), (clips[::3], LABELS[::3])))
+    assert torch.equal(some.model.frontend.mean, ends.model.frontend.mean)
+
+
+def test_spectrograms_are_standardised_without_what_is_missing() -> None:
+    frames = [np.array([[1.0, 10, 0, 0], [np.nan, 20, 0, 0]]), np.array([[3.0, 30, 0, 0]])] * 2
+    model = Classifier(**SMALL, input="spectrogram", missing="mean").fit(frames, LABELS)
+    frontend: Any = model.model.frontend
+    assert frontend.mean.tolist() == [2, 20, 0, 0]
+    assert frontend.scale.tolist() == pytest.approx([1, (200 / 3) ** 0.5, 1, 1])
+
+
+def test_the_rate_of_recordings_is_in_the_bundle() -> None:
+    config = SequenceRun().override(input="audio", mels=8, **SMALL)
+    clips = [np.zeros(100), np.ones(60)] * 2
+    rows = label_rows(clips, LABELS, None, config.data.model_copy(update={"sample_rate": 1000}), "classify")
+    bundle = train_sequence(config, rows, None).bundle
+    assert isinstance(bundle.config, SequenceRun)
+    assert (bundle.config.data.sample_rate, bundle.facts["encoder"]["rate"]) == (1000, 1000)
+    assert bundle.facts["encoder"]["hop"] == 10
+
+
+def test_recordings_without_a_sample_are_refused() -> None:
+    with pytest.raises(DataError, match="every training row is empty"):
+        Classifier(**SMALL, input="audio", sample_rate=1000).fit([[], []], ["a", "b"])
+    with pytest.raises(DataError, match="every training row is empty"):
+        Classifier(**SMALL, input="image").fit([None, None], ["a", "b"])
