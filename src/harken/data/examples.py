@@ -118,7 +118,7 @@ def read_examples(
     channels: tuple[str, ...] = ()
     if config.image or config.audio:
         rows, rate, problems = _files(table, config, nullable=not require_labels)
-        config = config.model_copy(update={"sample_rate": rate})
+        config = config if rate is None else config.model_copy(update={"sample_rate": rate})
     else:
         rows, channels, problems = _input_rows(table, config, nullable=not require_labels)
     answers = {name: read_answers(table, name, config, task, problems) for name in names}
