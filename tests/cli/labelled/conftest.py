@@ -11,6 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
+from PIL import Image
+
+from harken.data.synthetic import shapes
 
 SMALL = (
     *("--hidden-size", "4", "--epochs", "1", "--min-steps", "0"),
@@ -139,6 +143,33 @@ def write_tagged(path: Path, rows: int = 24) -> Path:
     return path
 
 
+def write_shapes(path: Path) -> Path:
+    """Pictures in files beside the table, two attributes, one of them sometimes missing."""
+    drawn = shapes(20, 5, size=16)
+    folder = path.parent / "pictures"
+    folder.mkdir()
+    for n, picture in enumerate(drawn.pictures):
+        Image.fromarray(picture).save(folder / f"{n}.png")
+    lines = ((f"pictures/{n}.png", VERDICTS[n % 2], "" if n == 3 else ("o", "x")[n % 2], n) for n in range(20))
+    return _csv(path, ("file", "mood", "shape", "number"), lines)
+
+
+def write_tones(path: Path) -> Path:
+    """Recordings in one folder for each class."""
+    for n in range(20):
+        folder = path / VERDICTS[n % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f"{n}.wav", 0.5 * np.sin(np.arange(400 + 40 * n) * (0.3 + n % 2)), 2000)
+    return path
+
+
+def write_frames(path: Path) -> Path:
+    """Spectrograms in files beside the table, and values to learn."""
+    for n in range(24):
+        np.save(path.parent / f"{n}.npy", np.random.default_rng(n).random((8, 3 + n % 4)) + n / 7)
+    return _csv(path, ("clip", "height"), ((f"{n}.npy", n / 7) for n in range(24)))
+
+
 SETS = {
     "reviews": Set(
         "reviews.csv",
@@ -205,6 +236,39 @@ SETS = {
         write_tagged,
         ("--character-size", "3", "--character-hidden", "3"),
         ("task: tag", "input: words, column 'FORM'", "3 tags of 'UPOS': DET (24), NOUN (24), VERB (12)"),
+        24,
+    ),
+    "shapes": Set(
+        "shapes.csv",
+        write_shapes,
+        (
+            *("--image", "file", "--label", "mood", "--label", "shape", "--validation", "0.25"),
+            *("--image-size", "16", "--cnn", "4", "--cnn-layers", "2"),
+        ),
+        (
+            *("task: classify", "input: image, column 'file'", "label: columns 'mood', 'shape'"),
+            "rows: 15 to learn from, 5 to validate on",
+        ),
+        20,
+    ),
+    "tones": Set(
+        "tones",
+        write_tones,
+        ("--mels", "16", "--cnn", "4", "--cnn-layers", "2"),
+        (
+            *("task: classify", "input: audio, files of column 'path'", "label: column 'label'"),
+            "2 classes of 'label': bad (10), good (10)",
+        ),
+        20,
+    ),
+    "frames": Set(
+        "frames.csv",
+        write_frames,
+        ("--cnn", "4", "--cnn-layers", "2"),
+        (
+            *("task: regress", "input: spectrogram, files of column 'clip'"),
+            "values of 'height': from 0 to 3.286, mean 1.643",
+        ),
         24,
     ),
 }
