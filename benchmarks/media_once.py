@@ -1,7 +1,7 @@
 """Train harken once on pictures or recordings, in a process of its own, and report.
 
-The test rows are evaluated once, after training. Seconds are those of `fit` on one core, decoding included; imports and
-unpacking are not counted.
+The test rows are evaluated once, after training. Seconds are those of `fit`, decoding included; imports and unpacking
+are not counted.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ def main() -> None:
     parser.add_argument("--data", choices=tuple(SETS), required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of harken")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="0: as many as PyTorch takes by itself")
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     extra = {name: json.loads(value) for name, value in (item.split("=", 1) for item in options.set)}
 
-    torch.set_num_threads(options.threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     data = SETS[options.data](options.seed)
     kind = "image" if options.data in ("shapes", "occurring", "apparel") else "audio"
     model = ESTIMATORS[data.task](**{"input": kind, "seed": options.seed, "show_examples": 0} | extra)
