@@ -21,12 +21,13 @@ from torch import Tensor
 import harken
 from benchmarks.harness import busy
 from benchmarks.media import apparel, digits
+from harken.data.batching import ModelInputs
 from harken.data.inputs import as_inputs
 from harken.models.convolutional import SpectrogramFrontend
 from harken.training.rows import label_rows
 from harken.training.sequence import labelled_batches
 
-ROWS, EPOCHS, BATCHES = 1_600, 3, 12
+ROWS, EPOCHS, BATCHES, TRAINED = 1_600, 3, 12, 32
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
     columns = train.y if isinstance(train.y, dict) else {"digit": train.y}
     y = {name: [column[row] for row in chosen] for name, column in columns.items()}
     model = harken.Classifier(
-        input=options.kind, seed=options.seed, show_examples=0, epochs=EPOCHS, min_steps=0, batch_size=32
+        input=options.kind, seed=options.seed, show_examples=0, epochs=EPOCHS, min_steps=0, batch_size=TRAINED
     )
     model.fit(X, y, validation=0)
     seconds = [epoch.train_seconds for epoch in model.history_][1:]
@@ -67,8 +68,7 @@ def shares(model: harken.Classifier, batches: list[Any], backward: bool) -> dict
     """Seconds a row of each part, from what it reads in the model."""
     network, found = model.model, dict.fromkeys(("spectrogram", "convolution", "recurrence", "all"), 0.0)
     rows = 0
-    for batch in batches:
-        inputs = batch.inputs
+    for inputs in _cut(batches) if backward else [batch.inputs for batch in batches]:
         rows += len(inputs.lengths)
         with torch.no_grad():
             x = network.embed(inputs)
@@ -81,6 +81,16 @@ def shares(model: harken.Classifier, batches: list[Any], backward: bool) -> dict
             lambda y, i=inputs: torch.cat(list(network.forward_embedded(y, i).logits.values()), 1), x, backward
         )
     return {name: value / rows for name, value in found.items()}
+
+
+def _cut(batches: list[Any]) -> list[ModelInputs]:
+    """Some batches as large as those of training, each padded to its own longest row."""
+    parts = []
+    for batch in batches:
+        values, lengths, _ = batch.inputs
+        for rows in torch.split(torch.arange(len(lengths)), TRAINED)[::2]:
+            parts.append(ModelInputs(values[rows, : int(lengths[rows].max())], lengths[rows], None))
+    return parts
 
 
 def _timed(function: Callable[..., Tensor], x: Tensor | None, backward: bool) -> float:
