@@ -75,14 +75,14 @@ def read_table(
 
 
 def _file(source: str | Path, config: ExamplesConfig, wanted: Collection[str] | None, require_labels: bool) -> Table:
-    kind = suffix(Path(source))
-    if kind == ".ts":
-        return read_ts(Path(str(source)), config, require_labels)
-    if kind == ".npz":
-        return read_npz(Path(str(source)), config, require_labels)
-    if kind in (".conll", ".conllu"):
-        return read_conll(Path(str(source)), config, require_labels)
     path, name = Path(source), str(source)
+    kind = suffix(path)
+    if kind == ".ts":
+        return read_ts(path, config, require_labels)
+    if kind == ".npz":
+        return read_npz(path, config, require_labels)
+    if kind in (".conll", ".conllu"):
+        return read_conll(path, config, require_labels)
     if kind == ".parquet":
         return _from_arrow(name, *read_parquet(path, wanted))
     if kind in (".jsonl", ".ndjson"):

@@ -95,9 +95,8 @@ class SequenceModel(nn.Module):
         self.recurrent = _recurrent(config, size) if _settled(config.num_layers, "num_layers") else None
         # The gradient of what only the pooling can tell apart reaches a picture's convolutions in fewer steps so.
         self.skip = config.skip and kind == "image" and self.recurrent is not None
-        size = (size if self.skip or self.recurrent is None else 0) + (
-            0 if self.recurrent is None else self.recurrent.output_size
-        )
+        if self.recurrent is not None:
+            size = self.recurrent.output_size + (size if self.skip else 0)
         self.pooling = None
         if all(head.kind != "tags" for head in heads):
             self.pooling = _pooling(config, size)
