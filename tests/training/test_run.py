@@ -21,7 +21,7 @@ from harken.errors import ConfigError, UsageError
 from harken.training import callbacks
 from harken.training.callbacks import Epoch, History
 from harken.training.kept import Kept
-from harken.training.objective import Loss
+from harken.training.objective import Loss, Objective
 from harken.training.run import Trained, epoch_steps, train
 from harken.training.run_folder import CHECKPOINT
 
@@ -49,7 +49,7 @@ class PointLoader(RowLoader[Points]):
         return Points(self.x[rows], 3 * self.x[rows] - 1)
 
 
-class Squares:
+class Squares(Objective):
     """Squared error, and the share of answers that are nearly right."""
 
     unit = "squared error"

@@ -1,16 +1,24 @@
 """Every option there is: one field = one option = one sentence of help.
 
-A run is described by a `RunConfig`, made of sections: a `Seq2SeqRun` or a `SequenceRun`, as the task says. The
-command line, YAML files and keyword arguments are three spellings of the same fields, so a field's name is unique
-over all sections of a run. This package imports no torch.
+A run is described by a `RunConfig`, made of sections: a `Seq2SeqRun`, a `SequenceRun` or a `LanguageModelRun`, as the
+task says. The command line, YAML files and keyword arguments are three spellings of the same fields, so a field's name
+is unique over all sections of a run. This package imports no torch.
 """
 
+from harken.config.language_model import (
+    CorpusConfig,
+    GenerationConfig,
+    LanguageModelConfig,
+    LanguageModelRun,
+    LanguageModelTraining,
+    TokensConfig,
+)
 from harken.config.recipes import RECIPES, VALUES, InputKind
 from harken.config.run import TASKS, RunConfig
 from harken.config.section import ByKind, Fraction, Section, TokenKind
 from harken.config.seq2seq import DataConfig, DecodingConfig, FeaturesConfig, Seq2SeqConfig, Seq2SeqRun
 from harken.config.sequence import INPUT_COLUMNS, ExamplesConfig, ReadingConfig, SequenceModelConfig, SequenceRun
-from harken.config.training import Seq2SeqTraining, SequenceTraining, TrainingConfig
+from harken.config.training import RowsTraining, Seq2SeqTraining, SequenceTraining, TrainingConfig
 
 __all__ = [
     "INPUT_COLUMNS",
@@ -18,13 +26,19 @@ __all__ = [
     "TASKS",
     "VALUES",
     "ByKind",
+    "CorpusConfig",
     "DataConfig",
     "DecodingConfig",
     "ExamplesConfig",
     "FeaturesConfig",
     "Fraction",
+    "GenerationConfig",
     "InputKind",
+    "LanguageModelConfig",
+    "LanguageModelRun",
+    "LanguageModelTraining",
     "ReadingConfig",
+    "RowsTraining",
     "RunConfig",
     "Section",
     "Seq2SeqConfig",
@@ -34,5 +48,6 @@ __all__ = [
     "SequenceRun",
     "SequenceTraining",
     "TokenKind",
+    "TokensConfig",
     "TrainingConfig",
 ]
