@@ -88,11 +88,12 @@ def test_a_text_has_the_same_ids_however_it_is_read(text, kind, data):
     assert len(whole.ids) - len(prompt) == open_line
 
 
-@given(
-    st.lists(st.sampled_from(["ab", "cd.", "x1", "é", "\tlong", " "]), min_size=1, max_size=30), st.sampled_from(KINDS)
-)
+blank, piece = st.sampled_from([" ", "  ", "\t", " \t", "\t "]), st.sampled_from(["ab", "cd.", "x1", "é", "long", "'s"])
+
+
+@given(st.lists(st.tuples(blank, piece).map("".join), min_size=1, max_size=30), st.sampled_from(KINDS))
 def test_long_lines_are_cut_where_it_makes_no_difference(words, kind):
-    text = " ".join(words)
+    text = "".join(words)
     tokenizer = fitted(kind, TEXT + text)
     whole = encode(texts(text), tokenizer)
     with pytest.MonkeyPatch.context() as patch:

@@ -190,8 +190,8 @@ def _cut(line: str) -> list[str]:
     pieces, start = [], 0
     while len(line) - start > _LINE:
         blank = max(line.rfind(character, start, start + _LINE) for character in " \t")
-        end = start + len(line[start:blank].rstrip()) if blank > 0 else start
-        end = end if end > start else start + _LINE
+        before = start + len(line[start : max(start, blank)].rstrip())  # where the blanks that end there begin
+        end = next(place for place in (before, blank, start + _LINE) if place > start)
         pieces.append(line[start:end])
         start = end
     return [*pieces, line[start:] if start else line]
