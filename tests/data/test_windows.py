@@ -144,7 +144,9 @@ def test_a_batch_on_another_device():
 def test_other_data_and_too_many_processes():
     with pytest.raises(DataError, match=r"had 1,000 tokens in 3 streams, and this one has 60 tokens in 3"):
         loader(60).load_state_dict(loader(1000).state_dict())
-    with pytest.raises(DataError, match="60 tokens in 2 streams are too few for 3 devices: lower devices, raise batch_size"):
+    with pytest.raises(
+        DataError, match="60 tokens in 2 streams are too few for 3 devices: lower devices, raise batch_size"
+    ):
         loader(60, streams=2).shard(0, 3)
 
 
