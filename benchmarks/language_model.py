@@ -75,7 +75,8 @@ LOOPS: dict[str, Values] = {  # the peer's ways; the best one counts
 }
 
 RECALL: Values = PTB | {
-    **{"embedding_size": 64, "hidden_size": 64, "num_layers": 1, "memory_length": 250, "epochs": 20},
+    **{"embedding_size": 64, "hidden_size": 64, "num_layers": 1, "memory_length": 200, "precision": "32-true"},
+    **{"batch_size": 16, "bptt": 200, "vary_bptt": False, "epochs": 20},
     **{"dropout": 0.0, "input_dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.0},
 }
 RECALL_SEEDS = 3

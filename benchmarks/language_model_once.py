@@ -17,7 +17,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,16 @@ import lightning.pytorch  # noqa: F401  (imported before the clock starts)
 import torch
 
 import harken
+from harken.data import synthetic
+from harken.data.corpus import encode
+from harken.data.running_text import RunningText
+from harken.data.windows import WindowLoader
+from harken.predictor.language_model import WINDOW
 from harken.training import language_model as training
 from harken.training.callbacks import Interrupted
 
 WARM = 10  # windows, and tokens, that no speed counts
-RECALLED = {"train": 2_000, "unseen": 200}  # texts
+TEXTS = 2_000  # to learn recall from; a tenth to validate, and a tenth to test
 
 
 class Clock:
@@ -81,6 +86,7 @@ def main() -> None:
     parser.add_argument("options", nargs="*", metavar="NAME=VALUE", help="an option of harken")
     parser.add_argument("--train", type=Path)
     parser.add_argument("--valid", type=Path, help="text to validate on; for test, the text to read")
+    parser.add_argument("--texts", type=int, default=TEXTS, help="of recall")
     parser.add_argument("--keep", type=Path, help="the trained model: quality writes it, test reads it")
     parser.add_argument("--windows", type=int, default=60, help="of training, that are timed")
     parser.add_argument("--generate", type=int, default=200, help="tokens whose writing is timed")
@@ -127,8 +133,38 @@ def test(options: dict[str, Any], told: argparse.Namespace) -> dict[str, Any]:
 
 
 def recall(options: dict[str, Any], told: argparse.Namespace) -> dict[str, Any]:
-    """Train on texts that ask what was said before."""
-    raise NotImplementedError
+    """Train on texts that ask what was said before; the share of answers in others that are right.
+
+    The texts follow each other as one, in those for validation and for the test too.
+    """
+    clock = Clock()
+    watch(clock)
+    sizes = {"train": told.texts, "valid": told.texts // 10, "unseen": told.texts // 10}
+    made = {name: synthetic.recall(size, 3 * told.seed + n) for n, (name, size) in enumerate(sizes.items())}
+    model = harken.LanguageModel(**options)
+    model.fit(running(made["train"].texts), validation=running(made["valid"].texts), show=print)
+    return {"accuracy": answered(model, made["unseen"]), **_trained(model, clock)}
+
+
+def answered(model: harken.LanguageModel, unseen: Any) -> float:
+    """The share of answers that the model thinks likeliest, given all text before them."""
+    network = model.predictor.model
+    corpus = encode(RunningText.from_texts([running(unseen.texts)]), model.predictor.tokenizer)
+    right, state = [], None
+    with torch.no_grad():
+        for batch in WindowLoader(corpus.ids, corpus.start_id, streams=1, window=WINDOW, vary=False, seed=0):
+            output = network(batch.ids, batch.lengths, state)
+            state = output.state
+            right.append(network.logits(output.features).argmax(-1)[0] == batch.targets[0])  # (T,)
+    sizes = [len(text.split()) + 1 for text in unseen.texts]  # in tokens: a line's end is one
+    starts = [0, *accumulate(sizes)]
+    places = [start + place for start, answers in zip(starts, unseen.answers, strict=False) for place in answers]
+    return float(torch.cat(right)[places].double().mean())
+
+
+def running(texts: Sequence[str]) -> str:
+    """A line each."""
+    return "".join(f"{text}\n" for text in texts)
 
 
 def speed(options: dict[str, Any], told: argparse.Namespace) -> dict[str, Any]:
