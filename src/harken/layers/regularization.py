@@ -55,8 +55,7 @@ class WeightDrop(nn.Module):
         parametrize.register_parametrization(lstm_cell, "weight_hh", WeightDrop(0.5))
 
     A new mask is drawn whenever the weight is read; `torch.nn.utils.parametrize.cached()` around the steps of a window
-    holds one. `Recurrent` has it built in (`weight_dropout`). Not for `nn.LSTM` and `nn.GRU`, which read their weights
-    from a list of their own, and so past every parametrisation.
+    holds one. `Recurrent` has it built in (`weight_dropout`).
 
     Args:
         p: probability of dropping a value, when training; the rest is divided by 1 - p.
