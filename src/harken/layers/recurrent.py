@@ -47,10 +47,10 @@ class Recurrent(nn.Module):
         combine: the outputs of the "last" layer, the "sum" over all layers, or their "concat".
         bias: with the two bias vectors of torch.
         weight_dropout: probability of dropping a value of the recurrent matrices when training: DropConnect
-            (Wan et al. 2013), one mask per call for all its rows and steps (Merity et al. 2017, section 2). What the
+            (Wan et al. 2013), one mask per call for all its rows and steps (Merity et al. 2018, section 2). What the
             engine sees is a function of the parameter, so the gradient of what is kept reaches it.
         locked_dropout: between layers, drop the same units at every step of a row instead of single values
-            (Merity et al. 2017, section 4.2). `dropout` is its probability.
+            (Merity et al. 2018, section 4.2). `dropout` is its probability.
 
     Attributes:
         output_size: H, times 2 when bidirectional, times num_layers for "concat".

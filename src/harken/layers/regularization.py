@@ -50,7 +50,7 @@ def locked_dropout(x: Tensor, p: float, training: bool) -> Tensor:
 class WeightDrop(nn.Module):
     """Dropout of a weight, as a parametrisation: what the module uses is a function of its parameter.
 
-    DropConnect: Wan et al. 2013; on the recurrent matrices of an LSTM: Merity et al. 2017, section 2.
+    DropConnect: Wan et al. 2013; on the recurrent matrices of an LSTM: Merity et al. 2018, section 2.
 
         parametrize.register_parametrization(lstm_cell, "weight_hh", WeightDrop(0.5))
 
@@ -81,7 +81,7 @@ class WeightDrop(nn.Module):
 def embedding_dropout(x: Tensor, ids: Tensor, vocabulary: int, p: float, training: bool) -> Tensor:
     """Whole words become 0 at all their places in the batch, and the rest is divided by 1 - p: (..., D) → (..., D).
 
-    Gal & Ghahramani 2016, section 4.2; Merity et al. 2017, section 4.3: dropout of the rows of an embedding matrix,
+    Gal & Ghahramani 2016, section 4.2; Merity et al. 2018, section 4.3: dropout of the rows of an embedding matrix,
     here of the vectors looked up in it, so that it costs what the batch looks up and not the vocabulary.
 
     Args:
