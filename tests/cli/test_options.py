@@ -5,8 +5,8 @@ from typing import Literal, get_args, get_origin
 
 import pytest
 
-from harken.cli.options import ANSWERING, OTHERS, READING, described, fields, takes
-from harken.config import TASKS, RunConfig, Seq2SeqRun, SequenceRun
+from harken.cli.options import ANSWERING, READING, RUNS, described, fields, takes, tasks_of
+from harken.config import TASKS, RunConfig
 
 # A value other than the default for each option that is neither a choice nor a flag.
 NUMBERS = {
@@ -15,7 +15,7 @@ NUMBERS = {
     "vocabulary_size": "300",
     "embedding_size": "12",
     "hidden_size": "64",
-    "num_layers": "2",
+    "num_layers": "5",
     "dropout": "0.5",
     "num_heads": "2",
     "epochs": "3",
@@ -60,6 +60,12 @@ NUMBERS = {
     "cnn_layers": "2",
     "shift": "0",
     "jitter": "0.2",
+    "memory_length": "30",
+    "input_dropout": "0.15",
+    "weight_dropout": "0.35",
+    "bptt": "20",
+    "top_p": "0.9",
+    "max_tokens": "10",
 }
 TEXTS = {
     "source": "007",
@@ -96,8 +102,9 @@ def choices(annotation):
 
 
 def cases():
-    """(task, arguments, name, value) for every option of both kinds of run, every choice and both flags."""
-    for task, run in (("seq2seq", Seq2SeqRun), ("classify", SequenceRun)):
+    """(task, arguments, name, value) for every option of every kind of run, every choice and both flags."""
+    for run in RUNS:
+        task = next(task for task, kind in TASKS.items() if kind is run)
         for section in run.sections().values():
             for name, field in section.model_fields.items():
                 dashed = f"--{name.replace('_', '-')}"
@@ -158,14 +165,23 @@ def test_help_says_whose_an_option_is_and_what_holds_without_it(harken):
     out = " ".join(harken("train", "--help").out.split())
     assert "the previous attentional vector (Luong et al. 2015, section 3.3). Default: no." in out
     assert "Column of the texts. Default: told from the data. --" in out
-    assert "What one step of a text is. Default: by the kind of input." in out
-    assert "tag gives every step a label. Default: told from the data. --" in out
-    assert f"Rows per step. Default: 128 (seq2seq), by the kind of input ({OTHERS})." in out
-    assert f"Default: 4 (seq2seq), 1 ({OTHERS})." in out
-    assert "Ignore white space around every text. Default: yes." in out
+    assert "Default: by the kind of input (classify, regress and tag), word (language-model)." in out
+    assert "which token comes next in running text. Default: told from the data. --" in out
+    assert "Seq2seq, classify, regress and tag: Rows per step. Language-model: Places at which the text" in out
+    assert "Default: 128 (seq2seq), by the kind of input (classify, regress and tag), 32 (language-model)." in out
+    assert "Default: 4 (seq2seq), 1 (classify, regress and tag)." in out
+    assert "Ignore white space around every text. Not for language-model. Default: yes." in out
+    assert "Length of a character's vector, where words have characters. Default: 32." in out, "as the heading says"
     assert described("seed") == "Seed of initialisation, order, dropout and sampling."
     assert described("train").startswith("Seq2seq: File of training rows: text, CSV")
-    assert "The other tasks: File of training rows: CSV" in described("train")
+    assert "Classify, regress and tag: File of training rows: CSV" in described("train")
+    assert "Language-model: File of running text" in described("train")
+
+
+def test_every_kind_of_run_is_asked_for_its_options():
+    assert set(RUNS) == set(TASKS.values())
+    assert [tasks_of([run]) for run in RUNS] == ["seq2seq", "classify, regress and tag", "language-model"]
+    assert tasks_of(RUNS) == "seq2seq, classify, regress, tag and language-model"
 
 
 def test_help_has_a_heading_for_each_section_and_kind_of_run(harken):
@@ -179,7 +195,7 @@ def test_help_has_a_heading_for_each_section_and_kind_of_run(harken):
     assert list(groups)[:5] == ["Arguments", "Options", "Data", "Data of seq2seq", "Data of classify, regress and tag"]
     assert {"task", "out", "resume", "help"} <= set(groups["Options"])
     for name, found in fields().items():
-        whose = {"seq2seq": " of seq2seq", OTHERS: " of classify, regress and tag"}[next(iter(found))]
+        whose = f" of {tasks_of(found)}"
         sections = {run.option_names()[name] for run in TASKS.values() if name in run.option_names()}
         if name not in ("task", "train"):
             title = min(sections).capitalize() + (whose if len(found) == 1 else "")
@@ -195,9 +211,10 @@ def test_every_option_is_in_the_help_of_train(harken):
 @pytest.mark.parametrize("verb", ["evaluate", "predict"])
 def test_verbs_on_a_run_say_whose_defaults_hold(harken, verb):
     out = " ".join(harken(verb, "--help").out.split())
+    assert ("--top-p " in out) == ("--max-tokens " in out) == ("--prompt " in out) == (verb == "predict")
     for name in (*READING, *ANSWERING):
         assert (f"--{name.replace('_', '-')} " in out) == (name != "key" or verb == "predict")
-    assert "instead of stopping at the first. Default: no." in out
+    assert "instead of stopping at the first. Not for language-model. Default: no." in out
     assert "Default: as the run has it." in out
     assert "Default: greedy" not in out
 
