@@ -173,13 +173,14 @@ class Plan:
     def turns(self) -> dict[Job, Call]:
         """Everybody once, then everybody again."""
         length = {"windows": 5, "generate": 20} if self.quick else {"windows": 60, "generate": 200}
-        files = self._files(self.ptb)
+        valid = ("--valid", str(self.ptb["valid"]))  # of the loop a speed needs none
         found: dict[Job, Call] = {}
         for turn in self._seeds(TURNS):
-            end = (*_flags(length), *files, "--seed", str(turn))
+            end = (*_flags(length), "--train", str(self.ptb["train"]), "--seed", str(turn))
             for name, options in OURS.items():
                 told = self._small(SPEED) | options
-                found[Job("speed", name, turn)] = name, told | length, turn, (str(ONCE), "speed", *_options(told), *end)
+                command = (str(ONCE), "speed", *_options(told), *valid, *end)
+                found[Job("speed", name, turn)] = name, told | length, turn, command
             for name, options in THEIRS.items():
                 told = _sizes(self._small(SPEED)) | options
                 found[Job("speed", name, turn)] = name, told | length, turn, (str(PEER), *_flags(told), *end)

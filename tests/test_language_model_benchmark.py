@@ -205,7 +205,8 @@ def test_speed_is_that_of_the_same_turn_and_the_same_precision():
     assert rows["PTB, training: harken, times the loop, median"] == (3.0, True)
     assert rows["PTB, training: harken, bfloat16, times the loop, bfloat16, median"] == (4.0, True)
     assert rows["PTB, training: harken with attention, times the loop, median"] == (1.2, None)
-    assert rows["PTB, generation: harken, times the loop, median"] == (3.0, True)
+    assert rows["PTB, generation: harken, times the loop, bfloat16, median"] == (1.5, False)
+    assert rows["PTB, generation: harken, bfloat16, times the loop, bfloat16, median"] == (4.0, True)
     found[Job("speed", HARKEN, 0)].value["parameters"] = 9
     with pytest.raises(SystemExit, match="harken has 9 parameters, the loop 7"):
         language_model_rows.speed_rows(found)

@@ -250,14 +250,17 @@ def autocast(options: argparse.Namespace) -> AbstractContextManager[object]:
 
 
 def texts(options: argparse.Namespace) -> tuple[Text, Text, int]:
-    """Training and validation text, and how many types there are; without files, chance."""
+    """Training and validation text, and how many types there are in both; without files, chance.
+
+    A speed needs no validation text.
+    """
     if options.train is None:
         sizes = options.length, max(2 * EVAL_BATCH, options.length // 10)
         train, valid = (Text(torch.randint(options.vocabulary, (size,)), size) for size in sizes)
         return train, valid, options.vocabulary
     places: dict[str, int] = {}
-    read = [_read(path, options.unit, places) for path in (options.train, options.valid)]
-    return read[0], read[1], len(places)
+    read = [_read(path, options.unit, places) for path in (options.train, options.valid) if path is not None]
+    return read[0], read[-1], len(places)
 
 
 def _read(path: Path, unit: str, places: dict[str, int]) -> Text:
@@ -281,7 +284,7 @@ def arguments() -> argparse.ArgumentParser:
     """What can be said."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, help="text file, may be .gz; default: random ids")
-    parser.add_argument("--valid", type=Path, help="text file, may be .gz")
+    parser.add_argument("--valid", type=Path, help="text file, may be .gz; default: the one to train on")
     parser.add_argument("--unit", choices=("word", "char"), default="word")
     parser.add_argument("--vocabulary", type=int, default=10_000, help="of random ids")
     parser.add_argument("--length", type=int, default=100_000, help="how many random ids")
