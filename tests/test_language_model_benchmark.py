@@ -7,15 +7,19 @@ import json
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from benchmarks import language_model, language_model_rows
+from benchmarks import language_model, language_model_once, language_model_rows
 from benchmarks.harness import Run
 from benchmarks.language_model_rows import ATTENTION, BFLOAT16, HARKEN, LOOP, NONE, Job
 from benchmarks.peers import word_language_model as peer
 
 from harken.config import RunConfig
+from harken.data import synthetic
+from harken.data.corpus import encode, fit_tokenizer
+from harken.data.running_text import RunningText
 
 PEER = Path(peer.__file__)
 
@@ -210,6 +214,61 @@ def test_speed_is_that_of_the_same_turn_and_the_same_precision():
     found[Job("speed", HARKEN, 0)].value["parameters"] = 9
     with pytest.raises(SystemExit, match="harken has 9 parameters, the loop 7"):
         language_model_rows.speed_rows(found)
+
+
+# one run
+
+
+class Oracle:
+    """Instead of a network: it knows the text, and is wrong about all words but those it is told."""
+
+    def __init__(self, ids: torch.Tensor, known: list[bool]) -> None:
+        self.answers, self.read = torch.where(torch.tensor(known), ids.long(), 0), 0
+
+    def __call__(self, ids: torch.Tensor, lengths: torch.Tensor, state: None) -> SimpleNamespace:
+        self.read += ids.shape[1]
+        return SimpleNamespace(features=self.answers[None, self.read - ids.shape[1] : self.read], state=None)
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(features, 200)
+
+
+@pytest.mark.parametrize(("values", "accuracy"), [(True, 1.0), (False, 0.0)])
+def test_answers_are_looked_for_where_they_stand(values, accuracy):
+    made = synthetic.recall(12, 0)
+    text = RunningText.from_texts([language_model_once.running(made.texts)])
+    tokenizer = fit_tokenizer(text, "word", 200)
+    words = " \n ".join([*made.texts, ""]).split(" ")[:-1]
+    asked = [False] * len(words)
+    for place in range(1, len(words)):
+        before = words[:place]
+        asks = "?" in before[len(before) - before[::-1].index("\n") if "\n" in before else 0 :]
+        asked[place] = asks and words[place].startswith("v")
+    assert sum(asked) == sum(map(len, made.answers))
+    oracle = Oracle(encode(text, tokenizer).ids, [known == values for known in asked])
+    model = SimpleNamespace(predictor=SimpleNamespace(model=oracle, tokenizer=tokenizer))
+    assert language_model_once.answered(model, made) == accuracy
+
+
+def test_the_clock_counts_epochs_without_their_validation(monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr(language_model_once.time, "perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(language_model_once.time, "process_time", lambda: 0.0)
+    clock = language_model_once.Clock(windows=4)
+    clock.pause()  # before anything
+    for window in range(4):
+        clock.window()  # 0 1 | 3 4
+        if window == 1:
+            clock.pause()  # 2
+    with pytest.raises(language_model_once.Interrupted):
+        clock.window()  # 5, and 6 when it stops
+    assert clock.starts == [0, 1, 3, 4, 5]
+    assert clock.wall == 2 + 3
+
+
+def test_options_are_json_or_words():
+    found = language_model_once.parsed(["attention=dot", "tied=true", "dropout=0.5", "epochs=3"])
+    assert found == {"attention": "dot", "tied": True, "dropout": 0.5, "epochs": 3}
 
 
 # the loop
