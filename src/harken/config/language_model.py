@@ -58,7 +58,7 @@ class LanguageModelConfig(Section):
         "last", description="Attend over the states of the last recurrent layer, or of every layer to its own."
     )
     join: Literal["linear", "mlp"] = Field(
-        "mlp", description="How state and context become what the output layer reads: linearly, or with a tanh after."
+        "linear", description="How state and context become what the output layer reads: linearly, or with a tanh after."
     )
     dropout: float = Field(
         0.3,
@@ -92,17 +92,13 @@ class LanguageModelTraining(TrainingConfig):
     epochs: int = Field(20, ge=1, description="Passes over the text, at most.")
     batch_size: int = Field(32, ge=1, description="Places at which the text is read at once.")
     bptt: int = Field(70, ge=1, description="Tokens that gradients reach back over; the state is carried further.")
-    vary_bptt: bool = Field(
-        True, description="Draw how far anew for every window (Merity et al. 2018, section 4.1)."
-    )
+    vary_bptt: bool = Field(True, description="Draw how far anew for every window (Merity et al. 2018, section 4.1).")
     learning_rate: float = Field(0.003, gt=0, description="Adam's step size, at its peak.")
     clip_norm: float = Field(
         1.0, ge=0, description="Largest norm of the gradient over all parameters; 0 switches clipping off."
     )
     monitor: Literal["loss"] = Field("loss", description="What decides on the best epoch, on the validation text.")
-    show_examples: int = Field(
-        1, ge=0, description="Texts that are drawn from the model after each epoch, and shown."
-    )
+    show_examples: int = Field(1, ge=0, description="Texts that are drawn from the model after each epoch, and shown.")
 
 
 class GenerationConfig(Section):

@@ -37,6 +37,7 @@ class Objective(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
+        return
 
     def reset(self) -> None:
         """Forget every batch added so far."""
