@@ -9,10 +9,11 @@ from harken._version import __version__
 
 if TYPE_CHECKING:
     from harken import errors, reference, testing
-    from harken.config import RunConfig, Seq2SeqRun, SequenceRun
+    from harken.config import LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
     from harken.data.examples import Examples, read_examples
     from harken.data.ragged import Ragged
     from harken.data.sources import Pairs, read_pairs
+    from harken.estimators.language_model import LanguageModel
     from harken.estimators.loading import load
     from harken.estimators.seq2seq import Predictions, Seq2Seq
     from harken.estimators.sequence import Classifier, Regressor, Tagger
@@ -39,6 +40,7 @@ _ROOMS = {
     "RunConfig": "harken.config",
     "Seq2SeqRun": "harken.config",
     "SequenceRun": "harken.config",
+    "LanguageModelRun": "harken.config",
     "read_pairs": "harken.data.sources",
     "Pairs": "harken.data.sources",
     "read_examples": "harken.data.examples",
@@ -65,6 +67,7 @@ _ROOMS = {
     "Classifier": "harken.estimators.sequence",
     "Regressor": "harken.estimators.sequence",
     "Tagger": "harken.estimators.sequence",
+    "LanguageModel": "harken.estimators.language_model",
     "load": "harken.estimators.loading",
     "testing": "harken.testing",
     "reference": "harken.reference",
@@ -81,6 +84,8 @@ __all__ = [
     "GRUState",
     "GeneralAttention",
     "LSTMState",
+    "LanguageModel",
+    "LanguageModelRun",
     "LocalLinear",
     "MaskedConv1d",
     "MultiHeadAttention",

@@ -40,6 +40,8 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
     _check(x, weight, bias, targets)
     if torch.compiler.is_compiling():
         return F.cross_entropy(F.linear(x, weight, bias), targets, reduction="sum")
+    if not torch.is_grad_enabled():  # autograd.Function is told what requires a gradient, not whether any is recorded
+        return -token_log_probabilities(x, weight, bias, targets).sum().to(x.dtype)
     loss: Tensor = _LinearCrossEntropy.apply(x, weight, bias, targets)  # type: ignore[no-untyped-call]
     return loss
 
@@ -116,7 +118,7 @@ _ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 def _cast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """In autocast's type, where it is on."""
     device = tensors[0].device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):  # type: ignore[no-untyped-call]
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
     return tensors
 

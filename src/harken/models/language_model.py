@@ -5,7 +5,7 @@
               memory of past states ─ attention ─── contexts ─── join ─ output layer ─ logits
 
 The states of Merity, Keskar & Socher 2018 (weight drop, locked and embedding dropout, tied weights), and attention of
-every step over those before it (Daniluk et al. 2017, section 3.1; the step itself is left out unless asked for).
+every step over those before it (Daniluk et al. 2017, section 2.1; the step itself is left out unless asked for).
 Shapes: B streams of text, T steps of a window, M steps of memory, E embedding, H hidden, V vocabulary, N tokens.
 """
 
@@ -91,7 +91,7 @@ class LanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         self.output = None if config.tied else nn.Parameter(torch.empty(vocabulary, size))
         for table in (self.embedding.weight, self.output):
-            if table is not None:  # so that logits begin of one size, whatever E; for E = 400 about what the paper draws
+            if table is not None:  # logits begin of one size, whatever E; for E = 400 about what the paper draws
                 nn.init.normal_(table, std=size**-0.5)
 
     @property
@@ -134,7 +134,8 @@ class LanguageModel(nn.Module):
         outputs, recurrent = self.recurrent(x, lengths, state.recurrent)  # (B, T, H), or (B, T, layers · H)
 
         parts, memories, weights = [outputs], [], []
-        for attention, memory, states in zip(self.attention_layers, state.memories, self._attended(outputs), strict=True):
+        attended = self._attended(outputs)
+        for attention, memory, states in zip(self.attention_layers, state.memories, attended, strict=True):
             past = attention(states, lengths, memory)
             parts.append(past.context)
             memories.append(past.memory)
