@@ -57,6 +57,24 @@ def test_what_wants_no_gradient_gets_none_and_changes_nothing(frozen: int) -> No
         torch.testing.assert_close(ours, theirs)
 
 
+def test_without_autograd_no_gradient_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, bias, targets = tensors(6, 4, 9)
+    truth = linear_cross_entropy(x, weight, bias, targets)
+    products = []
+    product = cross_entropy._product
+    monkeypatch.setattr(cross_entropy, "_product", lambda *given: products.append(given) or product(*given))
+    with torch.no_grad():
+        loss = linear_cross_entropy(x, weight, bias, targets)
+    assert len(products) == 1
+    torch.testing.assert_close(loss, truth.detach(), rtol=1e-12, atol=1e-12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = linear_cross_entropy(*(part.float() for part in (x, weight, bias)), targets)
+        with torch.no_grad():
+            still = linear_cross_entropy(*(part.float() for part in (x, weight, bias)), targets)
+    assert still.dtype == mixed.dtype
+    torch.testing.assert_close(still, mixed.detach(), rtol=2e-2, atol=0)
+
+
 def test_logits_that_are_far_apart_lose_nothing() -> None:
     x = torch.tensor([[1.0], [-1.0]])
     weight = torch.tensor([[300.0], [0.0], [-300.0]])
