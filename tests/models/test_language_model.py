@@ -188,7 +188,7 @@ def _reference_pass(
     if "energy" in scores:
         scores["energy"] = scores["energy"][0]
 
-    embedding = reference.TimeEmbedding(weights["embedding.weight"])
+    embedding, scale = reference.TimeEmbedding(weights["embedding.weight"]), model.config.embedding_size**0.5
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     recurrent = reference.TimeLSTM(*(weights[f"recurrent.{kind}_l0"] for kind in kinds))
     attention = reference.PastAttention(model.config.memory_length, score=model.config.attention, **scores)
@@ -199,7 +199,7 @@ def _reference_pass(
     rows, mask = lengths.numpy(), reference.mask_from_lengths(lengths.numpy(), ids.shape[1])
     h0, c0 = (part[0].numpy() for part in state.recurrent)
     memory, written = (part.numpy() for part in state.memories[0])
-    states, h_n, c_n = recurrent.forward(embedding.forward(ids.numpy()), rows, h0, c0)
+    states, h_n, c_n = recurrent.forward(scale * embedding.forward(ids.numpy()), rows, h0, c0)
     contexts, _, after, _ = attention.forward(states, rows, memory, written)
     features = join.forward(np.concatenate([states, contexts], axis=-1))  # (B, T, E)
     if model.config.join == "mlp":
@@ -213,7 +213,7 @@ def _reference_pass(
         dfeatures *= 1 - features**2
     dstates, dcontexts = np.split(join.backward(dfeatures), 2, axis=-1)
     dstates = dstates + attention.backward(dcontexts)[0]
-    embedding.backward(recurrent.backward(dstates, np.zeros_like(h_n), np.zeros_like(c_n))[0])
+    embedding.backward(scale * recurrent.backward(dstates, np.zeros_like(h_n), np.zeros_like(c_n))[0])
 
     gradients = {
         "embedding.weight": embedding.grads["weight"],

@@ -28,6 +28,7 @@ class Writer:
     def __init__(self, model: LanguageModel) -> None:
         config = model.config
         self._embedding = _array(model.embedding.weight)  # (V, E)
+        self._scale = self._embedding.dtype.type(model.input_scale)
         self._output, self._bias = _array(model.output_weight), _array(model.bias)  # (V, E), (V,)
         self._join = None if model.join is None else (_array(model.join.weight), _array(model.join.bias))
         self._tanh = config.join == "mlp"
@@ -47,7 +48,7 @@ class Writer:
     def features(self, token: int) -> Floats:
         """Read a token: what the output layer would read, (E,); for tokens whose next one is known."""
         joined = self._joined
-        joined[: self._recurrent_size] = self._recurrent(self._embedding[token])
+        joined[: self._recurrent_size] = self._recurrent(self._embedding[token] * self._scale)
         for attention, state, context in zip(self._attentions, self._states, self._contexts, strict=False):
             context[...] = attention(state)
         if self._join is None:
