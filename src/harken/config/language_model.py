@@ -58,7 +58,8 @@ class LanguageModelConfig(Section):
         "last", description="Attend over the states of the last recurrent layer, or of every layer to its own."
     )
     join: Literal["linear", "mlp"] = Field(
-        "linear", description="How state and context become what the output layer reads: linearly, or with a tanh after."
+        "linear",
+        description="How state and context become what the output layer reads: linearly, or with a tanh after.",
     )
     dropout: float = Field(
         0.3,
