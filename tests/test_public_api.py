@@ -12,6 +12,8 @@ NAMES = [
     "AdditiveAttention",
     "Attended",
     "Attention",
+    "Autoencoder",
+    "AutoencoderRun",
     "Classifier",
     "DotAttention",
     "Examples",
@@ -27,6 +29,7 @@ NAMES = [
     "Predictions",
     "Ragged",
     "Reading",
+    "Reconstruction",
     "Recurrent",
     "RecurrentOutput",
     "Regressor",
@@ -99,7 +102,7 @@ def test_load_gives_the_class_of_the_task():
     from harken.config import TASKS
     from harken.estimators.loading import ESTIMATORS
 
-    public = {harken.Seq2Seq, harken.Classifier, harken.Regressor, harken.Tagger}
+    public = {harken.Seq2Seq, harken.Classifier, harken.Regressor, harken.Tagger, harken.Autoencoder}
     assert set(ESTIMATORS) == set(TASKS)
     assert set(ESTIMATORS.values()) == public
 

@@ -9,16 +9,18 @@ from harken._version import __version__
 
 if TYPE_CHECKING:
     from harken import errors, reference, testing
-    from harken.config import RunConfig, Seq2SeqRun, SequenceRun
+    from harken.config import AutoencoderRun, RunConfig, Seq2SeqRun, SequenceRun
     from harken.data.examples import Examples, read_examples
     from harken.data.ragged import Ragged
     from harken.data.sources import Pairs, read_pairs
+    from harken.estimators.autoencoder import Autoencoder
     from harken.estimators.loading import load
     from harken.estimators.seq2seq import Predictions, Seq2Seq
     from harken.estimators.sequence import Classifier, Regressor, Tagger
     from harken.explain.alignment import Attention
     from harken.explain.faithfulness import Faithfulness
     from harken.explain.reading import Reading
+    from harken.explain.reconstruction import Reconstruction
     from harken.layers.attention import (
         AdditiveAttention,
         Attended,
@@ -39,6 +41,7 @@ _ROOMS = {
     "RunConfig": "harken.config",
     "Seq2SeqRun": "harken.config",
     "SequenceRun": "harken.config",
+    "AutoencoderRun": "harken.config",
     "read_pairs": "harken.data.sources",
     "Pairs": "harken.data.sources",
     "read_examples": "harken.data.examples",
@@ -60,11 +63,13 @@ _ROOMS = {
     "Attention": "harken.explain.alignment",
     "Reading": "harken.explain.reading",
     "Faithfulness": "harken.explain.faithfulness",
+    "Reconstruction": "harken.explain.reconstruction",
     "Seq2Seq": "harken.estimators.seq2seq",
     "Predictions": "harken.estimators.seq2seq",
     "Classifier": "harken.estimators.sequence",
     "Regressor": "harken.estimators.sequence",
     "Tagger": "harken.estimators.sequence",
+    "Autoencoder": "harken.estimators.autoencoder",
     "load": "harken.estimators.loading",
     "testing": "harken.testing",
     "reference": "harken.reference",
@@ -74,6 +79,8 @@ __all__ = [
     "AdditiveAttention",
     "Attended",
     "Attention",
+    "Autoencoder",
+    "AutoencoderRun",
     "Classifier",
     "DotAttention",
     "Examples",
@@ -89,6 +96,7 @@ __all__ = [
     "Predictions",
     "Ragged",
     "Reading",
+    "Reconstruction",
     "Recurrent",
     "RecurrentOutput",
     "Regressor",

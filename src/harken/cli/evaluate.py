@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harken.cli import autoencoder
 from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_file, with_known_labels
@@ -29,7 +30,7 @@ EXAMPLE = "harken evaluate runs/mine --data test.csv"
 MOST_LINES = 50  # classes that are printed one by one
 MOST_CROSSED = 20  # classes of a confusion matrix that is printed
 ONE_CLASS = ("binary", "classes", "tags")  # kinds of heads whose answer is one class
-_OPTIONS = dict.fromkeys(("target", "label", "label_delimiter", "weight", *READING, *EXAMPLES, *ANSWERING))
+_OPTIONS = dict.fromkeys(("target", "label", "normal", "label_delimiter", "weight", *READING, *EXAMPLES, *ANSWERING))
 
 
 @takes(*(name for name in _OPTIONS if name != "key"), of_a_run=True)
@@ -55,6 +56,8 @@ def evaluate(
         estimator = open_run(run, {"key": None, **options})  # scores name no rows
         if estimator.task == "seq2seq":
             result = _pairs(estimator, data, confusion, as_json)
+        elif estimator.task == "autoencoder":
+            result = autoencoder.evaluate(estimator, data, confusion, as_json)
         else:
             result = _examples(estimator, data, confusion, as_json, require_weights="weight" in options)
     if as_json:

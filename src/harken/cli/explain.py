@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from harken.cli import autoencoder
 from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_asked, warn_of_inputs
@@ -81,6 +82,10 @@ def explain(
             if by != "attention" or believe:
                 raise UsageError("--by and --believe are for runs that answer with labels or values: leave them out")
             result = _pairs(estimator, texts, data, out, as_json)
+        elif estimator.task == "autoencoder":
+            if by != "attention" or believe:
+                raise UsageError("--by and --believe are for runs that answer with labels or values: leave them out")
+            result = autoencoder.explain(estimator, texts, data, out, as_json)
         else:
             result = _examples(estimator, texts, data, out, by, head, believe, as_json)
     if as_json:

@@ -32,7 +32,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where in the code an 
 READING = ("source", "key", "delimiter", "skip_bad_rows", "max_characters")
 """Fields about a file of inputs."""
 
-ANSWERING = ("decoder", "beam_size", "temperature", "seed", "length_penalty", "max_length")
+ANSWERING = ("decoder", "beam_size", "temperature", "seed", "length_penalty", "max_length", "quantile")
 """Fields about how an answer is read off a trained model."""
 
 
@@ -51,27 +51,36 @@ _DEFAULTS = {
 }
 
 Fields = dict[str, FieldInfo]
-"""The fields of one option, by who has it: ``seq2seq``, or the `OTHERS`, whose runs are of one kind."""
+"""The fields of one option, by who has it: a task, or those of `OTHERS`, whose runs are of one kind."""
 
-OTHERS = "the other tasks"
+OTHERS = "classify, regress, tag"
 
 _TASK = (
     "What is learned: seq2seq rewrites one text into another, classify gives a row a label, regress a value, tag gives "
-    "every step a label. Default: told from the data."
+    "every step a label, autoencoder rebuilds every row. Default: told from the data, but never autoencoder."
 )
-_TITLES = {"seq2seq": " of seq2seq", OTHERS: " of classify, regress and tag"}  # behind the name of a section
+_TITLES = {
+    "seq2seq": " of seq2seq",
+    OTHERS: " of classify, regress and tag",
+    "autoencoder": " of autoencoder",
+}  # behind the name of a section
 
 
 @functools.cache  # every option of every verb asks, before anything is done
 def fields() -> dict[str, Fields]:
     """Every option by its name, the task first, then section by section, over the runs of all tasks."""
-    runs = {"seq2seq" if task == "seq2seq" else OTHERS: run for task, run in TASKS.items()}
+    runs = {task if task in _TITLES else OTHERS: TASKS[task] for task in sorted(TASKS, key=_place)}
     found: dict[str, Fields] = {"task": {who: run.model_fields["task"] for who, run in runs.items()}}
     for section in dict.fromkeys(section for run in runs.values() for section in run.sections()):
         for who, run in runs.items():
             for name, field in run.sections()[section].model_fields.items() if section in run.sections() else ():
                 found.setdefault(name, {})[who] = field
     return found
+
+
+def _place(task: str) -> int:
+    """Where a task comes in the order of `_TITLES`."""
+    return list(_TITLES).index(task if task in _TITLES else OTHERS)
 
 
 def described(name: str) -> str:
@@ -115,7 +124,7 @@ def _titles() -> dict[str, str | None]:
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name, found in fields().items():
-        runs = [run for run in TASKS.values() if name in run.option_names()]
+        runs = [TASKS[task] for task in sorted(TASKS, key=_place) if name in TASKS[task].option_names()]
         if runs:
             whose = next(iter(found)) if len(found) == 1 else ""
             groups.setdefault((runs[0].option_names()[name], whose), []).append(name)

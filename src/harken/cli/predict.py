@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harken.cli import autoencoder
 from harken.cli.answers import check_out, storable, write_answers
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_asked, warn_of_inputs
@@ -59,6 +60,8 @@ def predict(
         estimator = open_run(run, options)
         if estimator.task == "seq2seq":
             columns, lines = _rewritten(estimator, texts, data, out, options, strict)
+        elif estimator.task == "autoencoder":
+            columns, lines = autoencoder.predict(estimator, texts, data, out, options, strict)
         else:
             columns, lines = _answered(estimator, texts, data, out, options, strict)
     if out is not None:

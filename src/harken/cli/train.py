@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from harken.cli import autoencoder
 from harken.cli.examples import read_file, with_known_labels
 from harken.cli.options import Debug, Json, described, fields, takes
 from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, said_once, say, show, working
 from harken.cli.texts import warn_of_skipped
-from harken.config import RunConfig, Seq2SeqRun, SequenceRun
+from harken.config import AutoencoderRun, RunConfig, Seq2SeqRun, SequenceRun
 from harken.errors import UsageError
 
 EXAMPLE = "harken train pairs.txt --epochs 5 --out runs/mine"
@@ -116,8 +117,8 @@ def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool
         show(f"task: {config.task}")
     given = config.changed()
     refuse_unused(given["train"], given, beside=given.get("validation"))
-    fit = _fit_pairs if isinstance(config, Seq2SeqRun) else _fit_examples
-    fit(config, out, resume=resume, overwrite=overwrite)  # type: ignore[arg-type]
+    fit = FITTED_BY[type(config)]
+    fit(config, out, resume=resume, overwrite=overwrite)
     return is_first_process()
 
 
@@ -154,6 +155,13 @@ def _fit_examples(config: SequenceRun, out: Path, *, resume: bool, overwrite: bo
             validation = with_known_labels(validation, heads, held_out, skip_bad_rows=skip)
     estimator = ESTIMATORS[config.task].from_config(config)
     estimator.fit_examples(examples, validation=validation, out=out, resume=resume, overwrite=overwrite, show=show)
+
+
+FITTED_BY: dict[type[RunConfig], Callable[..., None]] = {
+    Seq2SeqRun: _fit_pairs,
+    SequenceRun: _fit_examples,
+    AutoencoderRun: autoencoder.fit,
+}
 
 
 def _print(metrics: Mapping[str, Any]) -> None:

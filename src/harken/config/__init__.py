@@ -1,10 +1,11 @@
 """Every option there is: one field = one option = one sentence of help.
 
-A run is described by a `RunConfig`, made of sections: a `Seq2SeqRun` or a `SequenceRun`, as the task says. The
-command line, YAML files and keyword arguments are three spellings of the same fields, so a field's name is unique
-over all sections of a run. This package imports no torch.
+A run is described by a `RunConfig`, made of sections: a `Seq2SeqRun`, a `SequenceRun` or an `AutoencoderRun`, as the
+task says. The command line, YAML files and keyword arguments are three spellings of the same fields, so a field's name
+is unique over all sections of a run. This package imports no torch.
 """
 
+from harken.config.autoencoder import AutoencoderConfig, AutoencoderRun, AutoencoderTraining, SamplesConfig
 from harken.config.recipes import RECIPES, VALUES, InputKind
 from harken.config.run import TASKS, RunConfig
 from harken.config.section import ByKind, Fraction, Section, TokenKind
@@ -17,6 +18,9 @@ __all__ = [
     "RECIPES",
     "TASKS",
     "VALUES",
+    "AutoencoderConfig",
+    "AutoencoderRun",
+    "AutoencoderTraining",
     "ByKind",
     "DataConfig",
     "DecodingConfig",
@@ -26,6 +30,7 @@ __all__ = [
     "InputKind",
     "ReadingConfig",
     "RunConfig",
+    "SamplesConfig",
     "Section",
     "Seq2SeqConfig",
     "Seq2SeqRun",

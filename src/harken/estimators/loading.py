@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from harken.bundle import Bundle
 from harken.errors import UsageError
+from harken.estimators.autoencoder import Autoencoder
 from harken.estimators.seq2seq import Seq2Seq
 from harken.estimators.sequence import Classifier, Regressor, Tagger
 
 if TYPE_CHECKING:
     from torch import nn
 
-ESTIMATORS: dict[str, type[Any]] = {estimator.task: estimator for estimator in (Seq2Seq, Classifier, Regressor, Tagger)}
+ESTIMATORS: dict[str, type[Any]] = {
+    estimator.task: estimator for estimator in (Seq2Seq, Classifier, Regressor, Tagger, Autoencoder)
+}
 """Task → the estimator of its bundles."""
 
 
@@ -33,6 +36,6 @@ def load(path: str | os.PathLike[str], *, backbone: nn.Module | None = None) -> 
     """
     bundle = Bundle.load(Path(path))
     parts = {} if backbone is None else {"backbone": backbone}
-    if parts and bundle.config.task == "seq2seq":
-        raise UsageError("a model of seq2seq reads no pictures: leave backbone out")
+    if parts and bundle.config.task in ("seq2seq", "autoencoder"):
+        raise UsageError(f"a model of {bundle.config.task} reads no pictures: leave backbone out")
     return ESTIMATORS[bundle.config.task].from_bundle(bundle, **parts)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harken.config import RunConfig, Seq2SeqRun, SequenceRun
 from harken.data.batching import ModelInputs, Pieces
+from harken.models.autoencoder import Autoencoder
 from harken.models.convolutional import SpectrogramFrontend
 from harken.models.frontends import SeriesFrontend, WordFrontend
 from harken.models.seq2seq import Seq2SeqModel
@@ -107,10 +108,12 @@ class Summary:
         return f"the output layer sees {' ⊕ '.join(self.sees)}{total}"
 
 
-def summarise(model: Seq2SeqModel | SequenceModel, config: RunConfig) -> Summary:
+def summarise(model: Seq2SeqModel | SequenceModel | Autoencoder, config: RunConfig) -> Summary:
     """Run a sample input through the model and write down what comes out of each layer."""
     if isinstance(model, SequenceModel):
         return _summarise_sequence(model, config)
+    if isinstance(model, Autoencoder):
+        return _summarise_autoencoder(model)
     assert isinstance(config, Seq2SeqRun)
     device = next(model.parameters()).device
     rows, source, target = (SAMPLE[axis] for axis in "BST")
@@ -173,6 +176,20 @@ def _summarise_sequence(model: SequenceModel, config: RunConfig) -> Summary:
     shape = list(next(iter(output.logits.values())).shape)
     shapes = {name: list(tensor.shape) for name, tensor in given.items()}
     return Summary(model.kind, layers, _count(model), [joined], sees, shape, sample, shapes)
+
+
+def _summarise_autoencoder(model: Autoencoder) -> Summary:
+    rows, steps = SEQUENCE_SAMPLE.values()
+    device = next(model.parameters()).device
+    values = torch.zeros(rows, steps, model.frontend.width, device=device)
+    lengths = torch.full((rows,), steps, dtype=torch.int64, device=device)
+    output, layers = _watched(model, lambda: model(values, lengths))
+    hidden = model.config.hidden_size
+    shape = list(output.reconstruction.shape)
+    given = {"values": list(values.shape)}
+    return Summary(
+        "series", layers, _count(model), [f"decoder h ({hidden})"], hidden, shape, dict(SEQUENCE_SAMPLE), given
+    )
 
 
 def _watched(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Layer]]:
