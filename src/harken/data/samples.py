@@ -106,7 +106,7 @@ def normal_samples(examples: Examples, config: SamplesConfig) -> Samples:
         labels = dict.fromkeys(str(label) for label in next(iter(examples.labels.columns.values())))
         listed = ", ".join(map(repr, list(labels)[:5])) + (", …" if len(labels) > 5 else "")
         raise DataError(f"no row has the label {config.normal!r} that normal names, only {listed}: name one of these")
-    return samples.take(row for row, normal in enumerate(there) if normal)
+    return samples.take([row for row, normal in enumerate(there) if normal])
 
 
 def is_normal(examples: Examples, config: SamplesConfig) -> list[bool]:
