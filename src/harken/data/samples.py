@@ -140,7 +140,7 @@ def _flattened(X: Any) -> tuple[Any, tuple[int, ...] | None]:
         return X.reshape(*X.shape[:2], math.prod(X.shape[2:])), X.shape[2:]
     if not isinstance(X, list | tuple) and not (isinstance(X, np.ndarray) and X.ndim == 1):
         return X, None
-    rows = list(X)
+    rows: list[Any] = [[] if getattr(row, "ndim", 0) > 2 and not len(row) else row for row in X]  # they hold nothing
     found = _shape_of(rows)
     return (rows if found is None or len(found) < 2 else list(_flattened_rows(rows, found))), found
 

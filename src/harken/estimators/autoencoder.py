@@ -154,13 +154,13 @@ class Autoencoder(Estimator[AutoencoderPredictor]):
         errors = self.predictor.answers(self._samples(X).inputs).errors
         return [errors[row].numpy() for row in range(len(errors))]
 
-    def score_samples(self, X: Any) -> Floats:
+    def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """How normal every row is, (n,): minus the mean of its `errors`; 0 of a row without steps."""
-        return self.predictor.scores(self._samples(X).inputs).numpy()
+        return self.predictor.scores(self._samples(X).inputs).double().numpy()
 
     def decision_function(self, X: Any) -> npt.NDArray[np.float64]:
         """`score_samples` less the threshold, (n,): below 0 for outliers."""
-        return self.score_samples(X).astype(np.float64) - self.offset_
+        return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> npt.NDArray[np.int64]:
         """1 for every row that is normal, -1 for an outlier: one that scores below the threshold, (n,)."""
@@ -190,7 +190,7 @@ class Autoencoder(Estimator[AutoencoderPredictor]):
             raise DataError("there are no rows to evaluate: give some")
         below = scores < threshold
         metrics: dict[str, float | int | None] = {
-            "error": float(-scores.mean(dtype=np.float64)),
+            "error": float(-scores.mean()),
             "outliers": float(below.mean()),
             "threshold": -threshold,
             "rows": len(scores),
