@@ -84,7 +84,7 @@ class AutoencoderConfig(Section):
     cell: Literal["lstm", "gru"] = Field("lstm", description="Recurrent cell.")
     hidden_size: int = Field(64, ge=1, description="Units per recurrent layer and direction.")
     num_layers: int = Field(1, ge=1, description="Stacked recurrent layers, in encoder and decoder.")
-    bidirectional: bool = Field(False, description="Read a row in both directions; it is written in one.")
+    bidirectional: bool = Field(True, description="Read a row in both directions; it is written in one.")
     dropout: float = Field(
         0.0,
         ge=0,
