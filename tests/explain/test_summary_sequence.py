@@ -115,6 +115,9 @@ def test_an_autoencoder() -> None:
         ("encoder", None), ("latent", [2, 3]), ("bridge", [2, 20]), ("decoder", None), ("output", [2, 12, 4])
     ]  # fmt: skip
     assert (summary.logits, summary.given, summary.joined) == ([2, 12, 4], {"values": [2, 12, 4]}, ["decoder h (5)"])
+    written = {text.get_text() for axes in diagram(summary).axes for text in axes.texts}
+    assert "rebuilt" in written
+    assert not any("logits" in text for text in written)
     encoder = 4 * 5 * (4 + 5) + 2 * 4 * 5 + 4 * 5 * (5 + 5) + 2 * 4 * 5
     decoder = 4 * 5 * (3 + 5) + 2 * 4 * 5 + 4 * 5 * (5 + 5) + 2 * 4 * 5
     assert summary.total == encoder + 3 * 6 + 20 * 4 + decoder + 4 * 6

@@ -216,7 +216,7 @@ class Autoencoder(Estimator[AutoencoderPredictor]):
         return self.predictor.threshold(self.config.detection.quantile)
 
     def explain(self, X: Any) -> list[Reconstruction]:
-        """Every row beside what was rebuilt, and the error of each step: draws, lists and writes itself."""
+        """Every row, what was rebuilt, and each step's error; `harken.explain.reconstruction.write` draws them."""
         from harken.explain.reconstruction import reconstructions
 
         return reconstructions(self.predictor, self._samples(X), self.offset_)

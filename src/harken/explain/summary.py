@@ -43,7 +43,7 @@ class Summary:
     """What `summary()` of an estimator returns.
 
     Args:
-        kind: of the model: plain, peeky or attention; or of the input: text, series, …
+        kind: of the model: plain, peeky, attention or autoencoder; or of the input: text, series, …
         layers: in the order in which a batch meets them.
         total: number of parameters.
         joined: the vectors that meet below the decoder, or all that the heads see, with their sizes.
@@ -188,7 +188,7 @@ def _summarise_autoencoder(model: Autoencoder) -> Summary:
     shape = list(output.reconstruction.shape)
     given = {"values": list(values.shape)}
     return Summary(
-        "series", layers, _count(model), [f"decoder h ({hidden})"], hidden, shape, dict(SEQUENCE_SAMPLE), given
+        "autoencoder", layers, _count(model), [f"decoder h ({hidden})"], hidden, shape, dict(SEQUENCE_SAMPLE), given
     )
 
 
