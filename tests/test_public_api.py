@@ -12,6 +12,8 @@ NAMES = [
     "AdditiveAttention",
     "Attended",
     "Attention",
+    "Autoencoder",
+    "AutoencoderRun",
     "Classifier",
     "DotAttention",
     "Examples",
@@ -27,6 +29,7 @@ NAMES = [
     "Predictions",
     "Ragged",
     "Reading",
+    "Reconstruction",
     "Recurrent",
     "RecurrentOutput",
     "Regressor",
@@ -95,11 +98,23 @@ def test_the_methods_of_estimators_of_labels(name):
     assert options <= {name for name, parameter in fit.items() if parameter.kind is parameter.KEYWORD_ONLY}
 
 
+def test_the_methods_of_the_autoencoder():
+    methods = {method for method in dir(harken.Autoencoder) if not method.startswith("_")}
+    scores = {"score_samples", "decision_function", "predict", "fit_predict", "offset_", "evaluate"}
+    rebuilt = {"transform", "fit_transform", "reconstruct", "errors", "explain"}
+    assert methods >= {"fit", "save", "summary", "get_params", "set_params"} | scores | rebuilt
+    fit = inspect.signature(harken.Autoencoder.fit).parameters
+    assert list(fit)[:3] == ["self", "X", "y"]
+    assert {"validation", "out", "resume", "overwrite", "show"} == {
+        n for n, p in fit.items() if p.kind is p.KEYWORD_ONLY
+    }
+
+
 def test_load_gives_the_class_of_the_task():
     from harken.config import TASKS
     from harken.estimators.loading import ESTIMATORS
 
-    public = {harken.Seq2Seq, harken.Classifier, harken.Regressor, harken.Tagger}
+    public = {harken.Seq2Seq, harken.Classifier, harken.Regressor, harken.Tagger, harken.Autoencoder}
     assert set(ESTIMATORS) == set(TASKS)
     assert set(ESTIMATORS.values()) == public
 

@@ -9,10 +9,11 @@ from harken._version import __version__
 
 if TYPE_CHECKING:
     from harken import errors, reference, testing
-    from harken.config import LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
+    from harken.config import AutoencoderRun, LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
     from harken.data.examples import Examples, read_examples
     from harken.data.ragged import Ragged
     from harken.data.sources import Pairs, read_pairs
+    from harken.estimators.autoencoder import Autoencoder
     from harken.estimators.language_model import LanguageModel
     from harken.estimators.loading import load
     from harken.estimators.seq2seq import Predictions, Seq2Seq
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from harken.explain.alignment import Attention
     from harken.explain.faithfulness import Faithfulness
     from harken.explain.reading import Reading
+    from harken.explain.reconstruction import Reconstruction
     from harken.layers.attention import (
         AdditiveAttention,
         Attended,
@@ -41,6 +43,7 @@ _ROOMS = {
     "Seq2SeqRun": "harken.config",
     "SequenceRun": "harken.config",
     "LanguageModelRun": "harken.config",
+    "AutoencoderRun": "harken.config",
     "read_pairs": "harken.data.sources",
     "Pairs": "harken.data.sources",
     "read_examples": "harken.data.examples",
@@ -62,12 +65,14 @@ _ROOMS = {
     "Attention": "harken.explain.alignment",
     "Reading": "harken.explain.reading",
     "Faithfulness": "harken.explain.faithfulness",
+    "Reconstruction": "harken.explain.reconstruction",
     "Seq2Seq": "harken.estimators.seq2seq",
     "Predictions": "harken.estimators.seq2seq",
     "Classifier": "harken.estimators.sequence",
     "Regressor": "harken.estimators.sequence",
     "Tagger": "harken.estimators.sequence",
     "LanguageModel": "harken.estimators.language_model",
+    "Autoencoder": "harken.estimators.autoencoder",
     "load": "harken.estimators.loading",
     "testing": "harken.testing",
     "reference": "harken.reference",
@@ -77,6 +82,8 @@ __all__ = [
     "AdditiveAttention",
     "Attended",
     "Attention",
+    "Autoencoder",
+    "AutoencoderRun",
     "Classifier",
     "DotAttention",
     "Examples",
@@ -94,6 +101,7 @@ __all__ = [
     "Predictions",
     "Ragged",
     "Reading",
+    "Reconstruction",
     "Recurrent",
     "RecurrentOutput",
     "Regressor",

@@ -27,7 +27,7 @@ def test_every_field_has_its_sentence_of_help(run: type[RunConfig]) -> None:
 
 
 def test_a_task_has_one_class_of_runs_and_the_base_finds_it() -> None:
-    assert set(TASKS) == {"seq2seq", "classify", "regress", "tag"}
+    assert set(TASKS) == {"seq2seq", "classify", "regress", "tag", "autoencoder"}
     assert RunConfig.build({}) == RunConfig.from_yaml("") == Seq2SeqRun()
     for task, run in TASKS.items():
         made = RunConfig.from_yaml(f"task: {task}\ntraining: {{epochs: 3}}")

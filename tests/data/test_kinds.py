@@ -124,7 +124,7 @@ def test_numbers_are_offered_as_texts_only_where_texts_will_do():
     with pytest.raises(DataError, match=r"columns 'x', 'text' hold numbers, and --text text reads them as texts$"):
         chosen(columns, input="text")
     assert chosen(columns, input="text", text="text")[1].config.text == "text"
-    with pytest.raises(DataError, match=r"--words$"):
+    with pytest.raises(DataError, match=r": name it with --series$"):
         chosen({"x": NUMBER, "label": CLASS}, input="series")
 
 

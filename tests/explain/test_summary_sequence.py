@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from harken.config import SequenceRun
+from harken.config import AutoencoderRun, SequenceRun
 from harken.data.labels import Head
 from harken.explain.diagram import diagram
 from harken.explain.summary import Summary, summarise
 from harken.layers.spectrogram import LogMelSpectrogram
+from harken.models.autoencoder import Autoencoder
 from harken.models.sequence import SequenceModel
 
 STARS = Head("stars", "classes", 5, (1, 2, 3, 4, 5))
@@ -105,3 +106,18 @@ def test_the_model_is_left_as_it_was() -> None:
         summarise(model, SequenceRun())
         assert all(module.training == training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_an_autoencoder() -> None:
+    run = AutoencoderRun().override(hidden_size=5, latent_size=3, num_layers=2, bidirectional=False)
+    summary = summarise(Autoencoder(run.model, 4), run)
+    assert [(layer.layer, layer.shapes.get("output")) for layer in summary.layers] == [
+        ("encoder", None), ("latent", [2, 3]), ("bridge", [2, 20]), ("decoder", None), ("output", [2, 12, 4])
+    ]  # fmt: skip
+    assert (summary.logits, summary.given, summary.joined) == ([2, 12, 4], {"values": [2, 12, 4]}, ["decoder h (5)"])
+    written = {text.get_text() for axes in diagram(summary).axes for text in axes.texts}
+    assert "rebuilt" in written
+    assert not any("logits" in text for text in written)
+    encoder = 4 * 5 * (4 + 5) + 2 * 4 * 5 + 4 * 5 * (5 + 5) + 2 * 4 * 5
+    decoder = 4 * 5 * (3 + 5) + 2 * 4 * 5 + 4 * 5 * (5 + 5) + 2 * 4 * 5
+    assert summary.total == encoder + 3 * 6 + 20 * 4 + decoder + 4 * 6

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harken.cli import autoencoder
 from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_file, with_known_labels
@@ -31,7 +32,7 @@ MOST_LINES = 50  # classes that are printed one by one
 MOST_CROSSED = 20  # classes of a confusion matrix that is printed
 ONE_CLASS = ("binary", "classes", "tags")  # kinds of heads whose answer is one class
 OF_A_TEXT = ("perplexity", "bits_per_character", "loss", "tokens", "characters", "unknown_share")  # as printed
-_OPTIONS = dict.fromkeys(("target", "label", "label_delimiter", "weight", *READING, *EXAMPLES, *ANSWERING))
+_OPTIONS = dict.fromkeys(("target", "label", "normal", "label_delimiter", "weight", *READING, *EXAMPLES, *ANSWERING))
 
 
 @takes(*(name for name in _OPTIONS if name != "key"), of_a_run=True)
@@ -61,6 +62,8 @@ def evaluate(
             case "language-model":
                 refuse_useless(options, "evaluate", "a text", keep=("encoding",))
                 result = _text(estimator, data, confusion, as_json)
+            case "autoencoder":
+                result = autoencoder.evaluate(estimator, data, confusion, as_json)
             case _:
                 result = _examples(estimator, data, confusion, as_json, require_weights="weight" in options)
     if as_json:

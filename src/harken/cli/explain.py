@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from harken.cli import autoencoder
 from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_asked, warn_of_inputs
@@ -79,7 +80,7 @@ def explain(
         estimator = open_run(run, options, numbered=True)
         if head is not None and by != "gradients":
             raise UsageError("--head is for --by gradients: attention is the same for all heads, so leave it out")
-        if estimator.task in ("seq2seq", "language-model") and (by != "attention" or believe):
+        if estimator.task in ("seq2seq", "language-model", "autoencoder") and (by != "attention" or believe):
             raise UsageError("--by and --believe are for runs that answer with labels or values: leave them out")
         match estimator.task:
             case "seq2seq":
@@ -87,6 +88,8 @@ def explain(
             case "language-model":
                 refuse_useless(options, "explain", "a text", keep=("encoding",) if data else ())
                 result = _running(estimator, texts, data, out, as_json)
+            case "autoencoder":
+                result = autoencoder.explain(estimator, texts, data, out, as_json)
             case _:
                 result = _examples(estimator, texts, data, out, by, head, believe, as_json)
     if as_json:

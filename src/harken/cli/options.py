@@ -18,7 +18,16 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from harken.config import INPUT_COLUMNS, RECIPES, TASKS, LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
+from harken.config import (
+    INPUT_COLUMNS,
+    RECIPES,
+    TASKS,
+    AutoencoderRun,
+    LanguageModelRun,
+    RunConfig,
+    Seq2SeqRun,
+    SequenceRun,
+)
 from harken.errors import UsageError
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or the bundle in it.")]
@@ -33,7 +42,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where in the code an 
 READING = ("source", "key", "delimiter", "skip_bad_rows", "max_characters")
 """Fields about a file of inputs."""
 
-ANSWERING = ("decoder", "beam_size", "temperature", "seed", "length_penalty", "max_length")
+ANSWERING = ("decoder", "beam_size", "temperature", "seed", "length_penalty", "max_length", "quantile")
 """Fields about how an answer is read off a trained model."""
 
 WRITING = ("top_p", "max_tokens")
@@ -53,7 +62,7 @@ _DEFAULTS = {
     **dict.fromkeys(("key", "weight"), "as the run has it, where the file has that column"),
 }
 
-RUNS: tuple[type[RunConfig], ...] = (Seq2SeqRun, SequenceRun, LanguageModelRun)
+RUNS: tuple[type[RunConfig], ...] = (Seq2SeqRun, SequenceRun, LanguageModelRun, AutoencoderRun)
 """The kinds of runs, in the order in which the help names them."""
 
 Fields = dict[type[RunConfig], FieldInfo]
@@ -61,7 +70,8 @@ Fields = dict[type[RunConfig], FieldInfo]
 
 _TASK = (
     "What is learned: seq2seq rewrites one text into another, classify gives a row a label, regress a value, tag gives "
-    "every step a label, language-model says which token comes next in running text. Default: told from the data."
+    "every step a label, language-model says which token comes next in running text, autoencoder "
+    "rebuilds every row. Default: told from the data, but never autoencoder."
 )
 
 

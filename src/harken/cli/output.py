@@ -13,7 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT, as shells count
-PERCENT = ("exact_match", "all_right", "accuracy", "f1", "calibration_error", "share")  # endings of names
+PERCENT = (
+    "exact_match",
+    "all_right",
+    "accuracy",
+    "f1",
+    "calibration_error",
+    "outliers",
+    "false_alarms",
+    "found",
+    "share",
+)  # endings of names
 ALONE = ("accuracy", "micro_f1", "r2")  # of a single head: one of these is its score
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harken.cli import autoencoder
 from harken.cli.answers import check_out, storable, write_answers
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_asked, warn_of_inputs
@@ -70,8 +71,13 @@ def predict(
     if prompt is not None:
         raise UsageError("--prompt is for language models, and this run answers rows: leave it out, and type texts")
     with chatter_aside(as_json):
-        answer = _rewritten if estimator.task == "seq2seq" else _answered
-        columns, lines = answer(estimator, texts, data, out, options, strict)
+        match estimator.task:
+            case "seq2seq":
+                columns, lines = _rewritten(estimator, texts, data, out, options, strict)
+            case "autoencoder":
+                columns, lines = autoencoder.predict(estimator, texts, data, out, options, strict)
+            case _:
+                columns, lines = _answered(estimator, texts, data, out, options, strict)
     if out is not None:
         write_answers(out, columns)
         say(f"wrote {len(lines)} answers to {out}")

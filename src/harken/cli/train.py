@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from harken.cli import autoencoder
 from harken.cli.examples import read_file, with_known_labels
 from harken.cli.options import Debug, Json, described, fields, takes
 from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, said_once, say, show, working
 from harken.cli.texts import warn_of_skipped
-from harken.config import LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
+from harken.config import AutoencoderRun, LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
 from harken.errors import UsageError
 
 EXAMPLE = "harken train pairs.txt --epochs 5 --out runs/mine"
@@ -125,6 +126,8 @@ def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool
             _fit_examples(config, out, **how)
         case LanguageModelRun():
             _fit_text(config, out, **how)
+        case AutoencoderRun():
+            autoencoder.fit(config, out, **how)
     return is_first_process()
 
 

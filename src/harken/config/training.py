@@ -52,12 +52,17 @@ class RowsTraining(TrainingConfig):
         131_072, ge=1, description="Most steps in a batch, padding included (rows × longest); a larger batch is cut."
     )
     bucket: bool = Field(True, description="Batch rows of similar length together.")
+
+
+class AnswersTraining(RowsTraining):
+    """How the weights are found."""
+
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of the target's probability spread over all that could be answered."
     )
 
 
-class Seq2SeqTraining(RowsTraining):
+class Seq2SeqTraining(AnswersTraining):
     """How the weights are found."""
 
     monitor: Literal["exact_match", "loss"] = Field(
@@ -67,7 +72,7 @@ class Seq2SeqTraining(RowsTraining):
     )
 
 
-class SequenceTraining(RowsTraining):
+class SequenceTraining(AnswersTraining):
     """How the weights are found."""
 
     epochs: ByKind[int] = by_kind("Passes over the training rows, at most.", ge=1)

@@ -207,9 +207,10 @@ class Guess:
             return "series", {"series": tuple(numbers), "id": id, "time": time}, how
         values = tuple(name for name in numbers if name.lower() not in _INDEX)
         if len(values) < 2 or self.config.input in _OF_TEXTS:
+            options = "--series" if self.config.input == "series" else "--text, --series, --vectors or --words"
             raise DataError(
                 f"{self.table.name} has no column that could be the input, only {listed(self.table.there)}: "
-                f"name it with --text, --series, --vectors or --words{self._why_no_text(values)}"
+                f"name it with {options}{self._why_no_text(values)}"
             )
         return self.config.input or "series", {"series": values}, f"{self._shape(values)}, a step each (wide form)"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harken.bundle import Bundle
 from harken.config import SequenceRun
 from harken.errors import UsageError
+from harken.estimators.autoencoder import Autoencoder
 from harken.estimators.language_model import LanguageModel
 from harken.estimators.seq2seq import Seq2Seq
 from harken.estimators.sequence import Classifier, Regressor, Tagger
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ESTIMATORS: dict[str, type[Any]] = {
-    estimator.task: estimator for estimator in (Seq2Seq, Classifier, Regressor, Tagger, LanguageModel)
+    estimator.task: estimator for estimator in (Seq2Seq, Classifier, Regressor, Tagger, LanguageModel, Autoencoder)
 }
 """Task → the estimator of its bundles."""
 

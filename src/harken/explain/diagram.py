@@ -69,7 +69,7 @@ def _chain(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:
     for place, (head, shape) in enumerate(list(last.shapes.items())[:_HEADS]):
         more = len(last.shapes) - _HEADS if place == _HEADS - 1 else 0
         lines = [
-            shortened(f"logits of {head}", 30),
+            "rebuilt" if summary.kind == "autoencoder" else shortened(f"logits of {head}", 30),
             f"({', '.join(map(str, shape))})" + f" … and {more} more" * (more > 0),
         ]
         boxes[f"logits {place}"] = _Box(place, len(summary.layers) + 1, lines, _DATA)

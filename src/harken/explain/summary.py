@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harken.config import RunConfig, Seq2SeqRun, SequenceRun
 from harken.data.batching import ModelInputs, Pieces
+from harken.models.autoencoder import Autoencoder
 from harken.models.convolutional import SpectrogramFrontend
 from harken.models.frontends import SeriesFrontend, WordFrontend
 from harken.models.language_model import LanguageModel
@@ -43,7 +44,7 @@ class Summary:
     """What `summary()` of an estimator returns.
 
     Args:
-        kind: of the model: plain, peeky or attention, or language-model; or of the input: text, series, …
+        kind: of the model: plain, peeky, attention, language-model or autoencoder; or of the input: text, series, …
         layers: in the order in which a batch meets them.
         total: number of parameters.
         joined: the vectors that meet below the decoder or the output layer, or all that the heads see, with their
@@ -114,13 +115,15 @@ class Summary:
         return f"the output layer sees {' ⊕ '.join(self.sees)}{total}"
 
 
-def summarise(model: Seq2SeqModel | SequenceModel | LanguageModel, config: RunConfig) -> Summary:
+def summarise(model: Seq2SeqModel | SequenceModel | LanguageModel | Autoencoder, config: RunConfig) -> Summary:
     """Run a sample input through the model and write down what comes out of each layer."""
     match model:
         case SequenceModel():
             return _summarise_sequence(model, config)
         case LanguageModel():
             return _summarise_text(model)
+        case Autoencoder():
+            return _summarise_autoencoder(model)
         case _:
             return _summarise_pairs(model, config)
 
@@ -212,6 +215,20 @@ def _summarise_text(model: LanguageModel) -> Summary:
     given, tanh = {"ids": list(ids.shape)}, config.join == "mlp"
     width = config.embedding_size
     return Summary("language-model", layers, _count(model), joined, width, logits, sample, given, tanh)
+
+
+def _summarise_autoencoder(model: Autoencoder) -> Summary:
+    rows, steps = SEQUENCE_SAMPLE.values()
+    device = next(model.parameters()).device
+    values = torch.zeros(rows, steps, model.frontend.width, device=device)
+    lengths = torch.full((rows,), steps, dtype=torch.int64, device=device)
+    output, layers = _watched(model, lambda: model(values, lengths))
+    hidden = model.config.hidden_size
+    shape = list(output.reconstruction.shape)
+    given = {"values": list(values.shape)}
+    return Summary(
+        "autoencoder", layers, _count(model), [f"decoder h ({hidden})"], hidden, shape, dict(SEQUENCE_SAMPLE), given
+    )
 
 
 def _watched(
