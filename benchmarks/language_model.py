@@ -64,8 +64,9 @@ VARIANTS: dict[str, Values] = {
 VARIANT_SEEDS = {ATTENTION: 2, NONE: 2}  # of the others: 1
 
 CHARACTERS: Values = PTB | {
-    **{"tokens": "character", "embedding_size": 256, "hidden_size": 256, "epochs": 6},
+    **{"tokens": "character", "embedding_size": 256, "hidden_size": 256, "epochs": 6, "precision": "32-true"},
     **{"dropout": 0.1, "input_dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.1},
+    **{"batch_size": 20, "bptt": 100},
 }
 CHARACTER_SEEDS = 1
 LOOPS: dict[str, Values] = {  # the peer's ways; the best one counts
@@ -75,8 +76,8 @@ LOOPS: dict[str, Values] = {  # the peer's ways; the best one counts
 }
 
 RECALL: Values = PTB | {
-    **{"embedding_size": 64, "hidden_size": 64, "num_layers": 1, "memory_length": 200, "precision": "32-true"},
-    **{"batch_size": 16, "bptt": 200, "vary_bptt": False, "epochs": 20},
+    **{"embedding_size": 128, "hidden_size": 128, "num_layers": 1, "memory_length": 200, "precision": "32-true"},
+    **{"batch_size": 16, "bptt": 200, "epochs": 4},
     **{"dropout": 0.0, "input_dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.0},
 }
 RECALL_SEEDS = 3
