@@ -45,7 +45,7 @@ VERSION = 1
 PTB: Values = {
     **{"tokens": "word", "vocabulary_size": 20_000, "embedding_size": 256, "hidden_size": 256, "num_layers": 2},
     **{"tied": True, "attention": "dot", "memory_length": 100, "attend_layers": "last", "join": "linear"},
-    **{"dropout": 0.3, "input_dropout": 0.2, "embedding_dropout": 0.1, "weight_dropout": 0.2},
+    **{"dropout": 0.2, "input_dropout": 0.1, "embedding_dropout": 0.05, "weight_dropout": 0.1},
     **{"batch_size": 20, "bptt": 35, "vary_bptt": True, "learning_rate": 0.003, "schedule": "cosine", "warmup": 0.05},
     **{"weight_decay": 0.0, "clip_norm": 1.0, "precision": "bf16-mixed", "epochs": 10},
 }
