@@ -97,7 +97,7 @@ THEIRS: dict[str, Values] = {
     LOOP + BFLOAT16: {"bf16": True},
     f"{LOOP}, Adam": {"optimizer": "adam", "learning_rate": 2e-3},
 }
-TURNS = 5
+TURNS = 3
 
 QUICK: Values = {"embedding_size": 64, "hidden_size": 64, "batch_size": 8, "bptt": 10, "epochs": 1}
 QUICK_LINES, QUICK_TEXTS, QUICK_MINUTES = 400, 50, 0.05

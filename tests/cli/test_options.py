@@ -183,8 +183,14 @@ def test_help_says_whose_an_option_is_and_what_holds_without_it(harken):
     assert "Column of the texts. Default: told from the data. --" in out
     assert "Default: by the kind of input (classify, regress and tag), word (language-model)." in out
     assert "autoencoder rebuilds every row. Default: told from the data, but never autoencoder. --" in out
-    assert "Seq2seq, classify, regress, tag and autoencoder: Rows per step. Language-model: Places at which the text" in out
-    assert "Default: 128 (seq2seq), by the kind of input (classify, regress and tag), 32 (language-model and autoencoder)." in out
+    assert (
+        "Seq2seq, classify, regress, tag and autoencoder: Rows per step. Language-model: Places at which the text"
+        in out
+    )
+    assert (
+        "Default: 128 (seq2seq), by the kind of input (classify, regress and tag), 32 (language-model and autoencoder)."
+        in out
+    )
     assert "Default: 4 (seq2seq), 1 (classify, regress and tag)." in out
     assert "Ignore white space around every text. Not for language-model and autoencoder. Default: yes." in out
     assert "Length of a character's vector, where words have characters. Default: 32." in out, "as the heading says"
@@ -196,7 +202,12 @@ def test_help_says_whose_an_option_is_and_what_holds_without_it(harken):
 
 def test_every_kind_of_run_is_asked_for_its_options():
     assert set(RUNS) == set(TASKS.values())
-    assert [tasks_of([run]) for run in RUNS] == ["seq2seq", "classify, regress and tag", "language-model", "autoencoder"]
+    assert [tasks_of([run]) for run in RUNS] == [
+        "seq2seq",
+        "classify, regress and tag",
+        "language-model",
+        "autoencoder",
+    ]
     assert tasks_of(RUNS) == "seq2seq, classify, regress, tag, language-model and autoencoder"
 
 

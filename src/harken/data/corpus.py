@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from harken.config import TokenKind
-from harken.data.features import Tokenizer
+from harken.data.features import Tokenizer, blocks
 from harken.data.running_text import RunningText
 from harken.data.stored import Store
 from harken.errors import DataError, UsageError
@@ -129,26 +129,13 @@ class _Lines:
 
 def _encoded(lines: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
     """The ids of some lines, eos included, and how many characters they have."""
-    for block in _blocks(lines):
+    for block in blocks(lines, _BLOCK):
         rows = tokenizer.encode(block)
         ids = rows.values.numpy()
         if tokenizer.kind in _WORDS:
             ended = np.fromiter((line.endswith("\n") for line in block), dtype=bool, count=len(block))
             ids = np.insert(ids, rows.offsets[1:].numpy()[ended], _eos(tokenizer))
         yield ids, sum(map(len, block))
-
-
-def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
-    block: list[str] = []
-    size = 0
-    for line in lines:
-        block.append(line)
-        size += len(line)
-        if size >= _BLOCK:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
 
 
 def _eos(tokenizer: Tokenizer) -> int:

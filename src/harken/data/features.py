@@ -122,7 +122,7 @@ class Tokenizer:
         _check(texts)
         lengths: list[int] = []
         values = []
-        for block in _blocks(texts):
+        for block in blocks(texts, _BLOCK):
             rows = [encoding.ids for encoding in self._pipeline.encode_batch_fast(block)]
             lengths += map(len, rows)
             values.append(np.fromiter(chain.from_iterable(rows), dtype=np.int64))
@@ -233,7 +233,7 @@ def _check(texts: Iterable[str]) -> None:
     if isinstance(texts, Iterator):
         raise UsageError(f"texts is a {type(texts).__name__}, and must be a list of strings")
     try:
-        for block in _blocks(texts):  # not all at once, which would copy every text twice
+        for block in blocks(texts, _BLOCK):  # not all at once, which would copy every text twice
             "".join(block).encode()
     except UnicodeEncodeError as error:
         raise DataError(
@@ -243,13 +243,15 @@ def _check(texts: Iterable[str]) -> None:
         raise UsageError(f"texts must be a list of strings: {error}") from None
 
 
-def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
-    block, size = [], 0
+def blocks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Texts one after the other, as many at once as have ``size`` characters or a little more."""
+    block: list[str] = []
+    held = 0
     for text in texts:
         block.append(text)
-        size += len(text)
-        if size >= _BLOCK:
+        held += len(text)
+        if held >= size:
             yield block
-            block, size = [], 0
+            block, held = [], 0
     if block:
         yield block
