@@ -99,7 +99,7 @@ def test_three_spellings() -> None:
         (lambda: Seq2SeqRun.from_yaml("task: classify"), "task ('classify'): input should be 'seq2seq'"),
         (
             lambda: RunConfig.from_yaml("task: juggle"),
-            "task ('juggle'): input should be 'seq2seq', 'classify', 'regress' or 'tag'",
+            "task ('juggle'): input should be 'classify', 'regress', 'tag', 'autoencoder' or 'seq2seq'",
         ),
         (lambda: RunConfig.from_yaml("task: [tag]"), "task (['tag'])"),
         (lambda: Seq2SeqRun().override(task="juggle"), "task ('juggle')"),
