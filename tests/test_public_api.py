@@ -21,6 +21,8 @@ NAMES = [
     "GRUState",
     "GeneralAttention",
     "LSTMState",
+    "LanguageModel",
+    "LanguageModelRun",
     "LocalLinear",
     "MaskedConv1d",
     "MultiHeadAttention",
@@ -115,6 +117,7 @@ def test_load_gives_the_class_of_the_task():
     from harken.estimators.loading import ESTIMATORS
 
     public = {harken.Seq2Seq, harken.Classifier, harken.Regressor, harken.Tagger, harken.Autoencoder}
+    public.add(harken.LanguageModel)
     assert set(ESTIMATORS) == set(TASKS)
     assert set(ESTIMATORS.values()) == public
 

@@ -9,11 +9,12 @@ from harken._version import __version__
 
 if TYPE_CHECKING:
     from harken import errors, reference, testing
-    from harken.config import AutoencoderRun, RunConfig, Seq2SeqRun, SequenceRun
+    from harken.config import AutoencoderRun, LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
     from harken.data.examples import Examples, read_examples
     from harken.data.ragged import Ragged
     from harken.data.sources import Pairs, read_pairs
     from harken.estimators.autoencoder import Autoencoder
+    from harken.estimators.language_model import LanguageModel
     from harken.estimators.loading import load
     from harken.estimators.seq2seq import Predictions, Seq2Seq
     from harken.estimators.sequence import Classifier, Regressor, Tagger
@@ -41,6 +42,7 @@ _ROOMS = {
     "RunConfig": "harken.config",
     "Seq2SeqRun": "harken.config",
     "SequenceRun": "harken.config",
+    "LanguageModelRun": "harken.config",
     "AutoencoderRun": "harken.config",
     "read_pairs": "harken.data.sources",
     "Pairs": "harken.data.sources",
@@ -69,6 +71,7 @@ _ROOMS = {
     "Classifier": "harken.estimators.sequence",
     "Regressor": "harken.estimators.sequence",
     "Tagger": "harken.estimators.sequence",
+    "LanguageModel": "harken.estimators.language_model",
     "Autoencoder": "harken.estimators.autoencoder",
     "load": "harken.estimators.loading",
     "testing": "harken.testing",
@@ -88,6 +91,8 @@ __all__ = [
     "GRUState",
     "GeneralAttention",
     "LSTMState",
+    "LanguageModel",
+    "LanguageModelRun",
     "LocalLinear",
     "MaskedConv1d",
     "MultiHeadAttention",

@@ -36,7 +36,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from harken._version import __version__
-from harken.config import TASKS, RunConfig, Seq2SeqRun, SequenceRun
+from harken.config import TASKS, LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
 from harken.data.features import Tokenizer
 from harken.errors import BundleError, ConfigError
 
@@ -44,7 +44,7 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
 FOLDER = "bundle"  # its name inside a run folder
-TOKENIZERS = ("source", "target", "input", "characters")  # all that there are; see `tokenizer_names`
+TOKENIZERS = ("source", "target", "input", "characters", "text")  # all that there are; see `tokenizer_names`
 
 _KEYS = {"format", "harken", "task", "config", "facts", "sha256"}
 _RETRIES = 20
@@ -168,6 +168,8 @@ def tokenizer_names(config: RunConfig) -> tuple[str, ...]:
     """The tokenizers that the bundle of a run holds; a `SequenceRun` must be settled."""
     if isinstance(config, Seq2SeqRun):
         return ("source", "target")
+    if isinstance(config, LanguageModelRun):
+        return ("text",)
     if isinstance(config, SequenceRun) and config.data.input in ("text", "sentences", "words"):
         return ("input", "characters") if config.data.input == "words" and config.features.characters else ("input",)
     return ()

@@ -27,7 +27,7 @@ def test_every_field_has_its_sentence_of_help(run: type[RunConfig]) -> None:
 
 
 def test_a_task_has_one_class_of_runs_and_the_base_finds_it() -> None:
-    assert set(TASKS) == {"seq2seq", "classify", "regress", "tag", "autoencoder"}
+    assert set(TASKS) == {"seq2seq", "classify", "regress", "tag", "autoencoder", "language-model"}
     assert RunConfig.build({}) == RunConfig.from_yaml("") == Seq2SeqRun()
     for task, run in TASKS.items():
         made = RunConfig.from_yaml(f"task: {task}\ntraining: {{epochs: 3}}")
@@ -99,13 +99,13 @@ def test_three_spellings() -> None:
         (lambda: Seq2SeqRun.from_yaml("task: classify"), "task ('classify'): input should be 'seq2seq'"),
         (
             lambda: RunConfig.from_yaml("task: juggle"),
-            "task ('juggle'): input should be 'classify', 'regress', 'tag', 'autoencoder' or 'seq2seq'",
+            "task ('juggle'): input should be 'autoencoder', 'classify', 'language-model', 'regress', 'seq2seq' or 'tag'",
         ),
         (lambda: RunConfig.from_yaml("task: [tag]"), "task (['tag'])"),
         (lambda: Seq2SeqRun().override(task="juggle"), "task ('juggle')"),
         (
             lambda: Seq2SeqRun().override(tokens="word"),
-            "'tokens' is an option of task=classify or regress or tag, not of task=seq2seq: did you mean",
+            "'tokens' is an option of task=classify or language-model or regress or tag, not of task=seq2seq: did you mean",
         ),
         (
             lambda: SequenceRun().override(task="regress", source_tokens="word"),

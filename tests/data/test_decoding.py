@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from harken.data import decoding, decoding_pool
+from harken.data import decoding_pool, stored
 from harken.data.decoding import decode_files
 from harken.data.decoding_worker import Reading, decode_file
 from harken.errors import DataError, MissingExtraError
@@ -154,7 +154,7 @@ def test_no_files(reading, shape, paths):
 
 def test_much_is_mapped_and_little_is_read(pictures, monkeypatch, recwarn, tmp_path):
     little = decode_files(pictures, PICTURE).rows
-    monkeypatch.setattr(decoding, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(stored, "_IN_MEMORY", 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     much = decode_files(pictures, PICTURE).rows
@@ -166,17 +166,6 @@ def test_much_is_mapped_and_little_is_read(pictures, monkeypatch, recwarn, tmp_p
     assert len(recwarn) == 0
     del much
     assert "/temporary/" not in maps.read_text()
-
-
-def test_no_room_for_the_temporary_file(pictures, monkeypatch):
-    class Full:
-        def write(self, content):
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(
-        DataError, match=r"takes no more \(No space left on device\): make room, or name another with TM"
-    ):
-        decoding._append(Full(), np.zeros(3))
 
 
 @pytest.mark.parametrize("content", ["crash", "cutof", "trash", "memor"])

@@ -240,6 +240,37 @@ def test_columns_of_formats_that_have_none_are_not_filled_in(tmp_path):
     assert choice.described[1] == "label: '2', as the file has it"
 
 
+@pytest.mark.parametrize(
+    ("typed", "task"),
+    [
+        ({}, "seq2seq"),
+        ({"bptt": 20}, "language-model"),
+        ({"max_tokens": 20, "temperature": 0.5}, "language-model"),
+        ({"tokens": "byte"}, "language-model"),
+        ({"encoding": "latin-1", "epochs": 3}, "language-model"),
+        ({"temperature": 0.5}, "seq2seq"),
+        ({"delimiter": ";"}, "seq2seq"),
+        ({"decoder": "beam"}, "seq2seq"),
+    ],
+)
+def test_plain_text_is_pairs_unless_an_option_says_that_it_is_running_text(tmp_path, typed, task):
+    (tmp_path / "book.txt.gz").touch()
+    assert infer_task(str(tmp_path / "book.txt.gz"), {"train": "book.txt.gz", **typed}) == task
+
+
+def test_a_folder_of_texts_needs_an_option_of_language_models(tmp_path):
+    (tmp_path / "a.txt").write_text("once upon a time")
+    assert infer_task(tmp_path, {"memory_length": 3}) == "language-model"
+    with pytest.raises(DataError, match="no pictures and no recordings"):
+        infer_task(tmp_path, {})
+
+
+def test_an_option_that_tables_have_too_decides_nothing_of_a_table(tmp_path):
+    pd.DataFrame({"review": TEXT, "stars": CLASS}).to_csv(tmp_path / "a.csv", index=False)
+    assert infer_task(tmp_path / "a.csv", {"tokens": "byte"}) == "classify"
+    assert infer_task(tmp_path / "a.csv", {"tied": False}) == "language-model"
+
+
 def test_long_form_that_is_read_as_wide_is_hinted_at(tmp_path):
     columns = {"id": [n // 4 for n in range(N)], "time": NUMBER, "v": VALUE, "w": VALUE, "label": CLASS}
     pd.DataFrame(columns).to_csv(tmp_path / "a.csv", index=False)

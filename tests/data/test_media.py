@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from harken.config import ExamplesConfig
-from harken.data import decoding
+from harken.data import stored
 from harken.data.decoding import take_rows
 from harken.data.media import is_media, kind_of_files, media_of, read_files
 from harken.data.ragged import Ragged
@@ -130,7 +130,7 @@ def test_a_root_that_is_no_folder(pictures, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("limit", [1, 2**20])
 def test_rows_that_are_taken_lie_in_a_file_if_they_are_many(dtype, limit, monkeypatch):
-    monkeypatch.setattr(decoding, "_IN_MEMORY", limit)
+    monkeypatch.setattr(stored, "_IN_MEMORY", limit)
     mapped, memmap = [], np.memmap
     monkeypatch.setattr(np, "memmap", lambda *a, **k: mapped.append(1) or memmap(*a, **k))
     rows = Ragged(torch.arange(60).to(dtype).view(10, 2, 3), torch.tensor([1, 4, 4, 9]))

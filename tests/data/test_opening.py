@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from harken.data.opening import as_delimiter, csv_records, read_lines, read_text, suffix
+from harken.data import opening
+from harken.data.opening import as_delimiter, csv_records, read_lines, read_text, suffix, text_blocks
 from harken.errors import ConfigError, DataError
 
 
@@ -36,6 +37,57 @@ def test_a_byte_that_is_no_text_is_named_when_its_line_is_reached(tmp_path):
     assert next(lines) == "x\n"
     with pytest.raises(DataError, match=r"line 100001: byte 0xef is not UTF-8; .* utf-8$"):
         list(lines)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("encoding", [None, "utf-8", "utf-16", "latin-1"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
+def test_blocks_of_any_size_are_the_text_with_line_feeds(size, encoding, zipped, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "_BLOCK", size)
+    text = "é one\r\ntwo\f\u0085 \rthree\n\n" + ("" if encoding == "latin-1" else "\U0001f600\u2028 ") + "last\r"
+    content = text.encode(encoding or "utf-8")
+    if encoding is None:
+        content = b"\xef\xbb\xbf" + content
+    path = tmp_path / "a.txt"
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    blocks = list(text_blocks(path, encoding))
+    assert "".join(blocks) == text.replace("\r\n", "\n").replace("\r", "\n")
+    assert all(blocks)
+    assert read_text(path, encoding) == text
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1 << 20])
+@pytest.mark.parametrize(
+    ("content", "encoding", "said"),
+    [
+        (b"one\r\ntwo\nna\xefve\n", None, r"a.txt, line 3: byte 0xef is not UTF-8; .* utf-8$"),
+        (b"one\ntwo \xc3", "utf-8", r"line 2: byte 0xc3 is not UTF-8; .*, or say what it is, such as --encoding lat"),
+        (b"one\n\x81", "cp1252", "line 2: byte 0x81 is not cp1252"),
+        (b"one\n\0", None, "a.txt is a binary file: give text"),
+        ("one".encode("utf-16"), None, "a.txt is UTF-16: save it as UTF-8$"),
+        (b"one", "rot13", r"encoding \('rot13'\) is not known"),
+        (gzip.compress(b"one\n" * 99)[:-9], None, "a.txt is a damaged gzip file"),
+        (b"\x1f\x8bnonsense", None, "a.txt is a damaged gzip file"),
+    ],
+)
+def test_what_blocks_complain_of(content, encoding, said, size, tmp_path, monkeypatch):
+    if "UTF-16" in said and size == 1:
+        size = 2  # else a byte that is no UTF-8 comes first
+    monkeypatch.setattr(opening, "_BLOCK", size)
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    with pytest.raises((DataError, ConfigError), match=said):
+        list(text_blocks(path, encoding))
+    with pytest.raises((DataError, ConfigError), match=said):  # as of the whole text
+        read_text(path, encoding)
+
+
+def test_no_file(tmp_path):
+    for read in (read_text, lambda path: list(text_blocks(path))):
+        with pytest.raises(DataError, match="is a folder: name a file in it"):
+            read(tmp_path)
+        with pytest.raises(DataError, match="a does not exist: check the name"):
+            read(tmp_path / "a")
 
 
 def test_records_tell_where_they_begin():

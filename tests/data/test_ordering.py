@@ -6,13 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.data.ordering import Grid, Loader, rows_per_batch
+from harken.data.ordering import Grid, RowLoader, rows_per_batch
 from harken.errors import DataError, UsageError
 
 lengths_of_rows = st.lists(st.integers(0, 60), max_size=80)
 
 
-class Rows(Loader[torch.Tensor]):
+class Rows(RowLoader[torch.Tensor]):
     """Batches that are nothing but their rows."""
 
     def _batch(self, rows):

@@ -5,7 +5,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from harken.data.synthetic import adding, dates, shapes
+from harken.data.synthetic import adding, dates, recall, shapes
 from harken.errors import DataError
 
 # An oracle of its own: what strptime reads, once ordinals and little words are gone.
@@ -165,3 +165,58 @@ def test_shapes_that_cannot_be():
     with pytest.raises(DataError, match=r"most \(4\) must lie between 1 and 3"):
         shapes(1, seed=0, most=4)
     assert len(shapes(50, seed=0, size=16, most=3).boxes) == 50
+
+
+@pytest.mark.parametrize("options", [{}, {"pairs": 3, "keys": 12, "values": 2, "shortest": 2, "longest": 10}])
+def test_answers_are_known_from_what_was_stated_and_from_nothing_else(options):
+    found = recall(200, 0, **options)
+    pairs, shortest, longest = (options.get(name, d) for name, d in (("pairs", 16), ("shortest", 50), ("longest", 200)))
+    assert len(found.texts) == len(found.answers) == 200
+    used, back, changed = {}, [], 0
+    for episode, (text, answers) in enumerate(zip(found.texts, found.answers, strict=True)):
+        words = text.split()
+        stated = {words[at]: (words[at - 1], at) for at in range(1, 2 * pairs, 2)}
+        assert len(stated) == len(answers) == pairs
+        assert [at for at in answers if words[at][0] != "v"] == []
+        for at in answers:
+            value, place = stated[words[at - 1]]
+            assert words[at] == value
+            back.append(at - 1 - place)
+        assert {words[at - 1] for at in answers} == set(stated)
+        fillers = words[2 * pairs : answers[0] - 2]
+        assert {word[0] for word in fillers} <= {"w"}
+        assert words[answers[0] - 2] == "?"
+        assert answers[-1] == len(words) - 1
+        for key, (value, _) in stated.items():
+            before, last = used.get(key, (value, episode - 9))
+            assert episode - last > 2
+            changed += before != value
+            used[key] = value, episode
+    assert shortest <= min(back) <= shortest + 3
+    assert longest - 3 <= max(back) <= longest
+    assert changed > 200 * pairs / 3
+    assert len(used) == options.get("keys", 64)
+
+
+def test_recall_follows_from_the_seed():
+    assert recall(5, 1) == recall(5, 1)
+    assert recall(5, 1) != recall(5, 2)
+    assert recall(5, 1).texts == recall(9, 1).texts[:5]
+    assert recall(0, 1) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"keys": 63}, r"keys \(63\) must be four times pairs \(16\)"),
+        ({"shortest": 1}, r"shortest \(1\) must be at least 2"),
+        ({"longest": 109}, r"longest \(109\) at least 60 more: so far apart are 16 pairs"),
+        ({"pairs": 0}, r"pairs \(0\)"),
+        ({"values": 0}, r"values \(0\)"),
+        ({"n": -1}, r"n \(-1\)"),
+    ],
+)
+def test_recall_that_cannot_be(options, said):
+    with pytest.raises(DataError, match=said):
+        recall(**{"n": 1, "seed": 0} | options)
+    assert len(recall(1, 0, longest=110).texts) == 1

@@ -17,7 +17,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 import harken
-from harken.data import decoding
+from harken.data import stored
 from harken.data.synthetic import shapes
 from harken.errors import BundleError, ConfigError, DataError, UsageError
 from harken.estimators.sequence import Classifier, Regressor, Tagger
@@ -164,7 +164,7 @@ def test_an_option_of_today_does_not_change_how_rows_are_read() -> None:
 
 def test_rows_that_are_held_out_lie_in_a_file_as_all_rows_do(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = fitted("image", validation=0.25)
-    monkeypatch.setattr(decoding, "_IN_MEMORY", 100)
+    monkeypatch.setattr(stored, "_IN_MEMORY", 100)
     assert np.array_equal(fitted("image", validation=0.25).predict_proba(PICTURES), expected.predict_proba(PICTURES))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from harken.errors import ShapeError, UsageError
+from harken.layers import recurrent
 from harken.layers.recurrent import GRUState, LSTMState, Recurrent, RecurrentOutput
 from harken.layers.regularization import dropout
 from harken.testing import check_padding
@@ -118,6 +119,13 @@ def test_from_torch_and_to_torch_refuse_what_they_cannot_carry() -> None:
     with warnings.catch_warnings():  # torch warns about dropout in a single layer: none may come through
         warnings.simplefilter("error")
         Recurrent(3, 4, dropout=0.5, combine="concat").to_torch()
+    for options in ({"weight_dropout": 0.5}, {"locked_dropout": True}):
+        layer = Recurrent(3, 4, num_layers=2, dropout=0.3, **options)
+        with pytest.raises(UsageError, match=rf"{next(iter(options))} \((0.5|True)\) is nothing that torch's layers"):
+            layer.to_torch()
+        theirs = layer.eval().to_torch()
+        assert theirs.dropout == (0.0 if "locked_dropout" in options else 0.3)
+        assert_close(theirs(torch.ones(2, 3, 3))[0], layer(torch.ones(2, 3, 3)).outputs, 1e-5)
 
 
 # --- the contract -------------------------------------------------------------------------------------------------
@@ -293,6 +301,140 @@ def test_dropout_keeps_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(dropped[kept], 2 * whole[kept])
 
 
+# --- weight dropout, locked dropout -------------------------------------------------------------------------------
+
+
+def check_dropped_weights_learn(layer: Recurrent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer answers as one with the dropped matrices would; where they are kept, gradients are divided by 1 - p."""
+    used: list[Tensor] = []
+
+    def spy(weight: Tensor, p: float, training: bool) -> Tensor:
+        dropped = dropout(weight, p, training)
+        if p:  # it is 0 between layers
+            used.append(dropped)
+        return dropped
+
+    x, lengths, state = random(4, 6, SIZE), torch.tensor([6, 0, 2, 5]), random_state(layer, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(recurrent, "dropout", spy)
+        found = layer.train()(x, lengths, state)
+    matrices = {name: parameter for name, parameter in layer.named_parameters() if "weight_hh" in name}
+    assert len(used) == len(matrices)  # of every layer and direction, once a call
+    plain = Recurrent(
+        *(SIZE, HIDDEN), cell=layer.cell, num_layers=layer.num_layers, bidirectional=layer.bidirectional
+    ).double()
+    plain.load_state_dict(layer.state_dict() | dict(zip(matrices, used, strict=True)))
+    truth = plain(x, lengths, state)
+    assert_close(found.outputs, truth.outputs)
+    for outputs in (found.outputs, truth.outputs):
+        outputs.square().sum().backward()
+    for (name, parameter), weight in zip(matrices.items(), used, strict=True):
+        kept, wanted = weight != 0, plain.get_parameter(name).grad
+        assert 0 < int(kept.sum()) < kept.numel()
+        assert_close(weight, parameter * kept / (1 - layer.weight_dropout))
+        assert wanted is not None
+        assert parameter.grad is not None
+        assert bool(parameter.grad.any())
+        assert_close(parameter.grad, wanted * kept / (1 - layer.weight_dropout))
+    for name, parameter in layer.named_parameters():
+        if name not in matrices:
+            assert parameter.grad is not None
+            assert_close(parameter.grad, plain.get_parameter(name).grad)
+
+
+@every_cell
+@every_stack
+def test_dropped_weights_learn_where_they_are_kept(
+    cell: str, num_layers: int, bidirectional: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = Recurrent(SIZE, HIDDEN, cell=cell, num_layers=num_layers, bidirectional=bidirectional, weight_dropout=0.5)
+    torch.manual_seed(0)
+    check_dropped_weights_learn(scrambled(layer), monkeypatch)
+
+
+class Unlearned(Recurrent):
+    """The recurrent matrices in use are set anew, and no gradient finds the parameters."""
+
+    def _weights(self, suffix: str, training: bool = False) -> Any:
+        w_ih, w_hh, *biases = super()._weights(suffix, training)
+        return w_ih, w_hh.detach().requires_grad_(), *biases
+
+
+class UnlearnedAbove(Unlearned):
+    def _weights(self, suffix: str, training: bool = False) -> Any:
+        return (super() if suffix != "l0" else super(Unlearned, self))._weights(suffix, training)
+
+
+@pytest.mark.parametrize("fault", [Unlearned, UnlearnedAbove])
+@every_cell
+def test_a_recurrent_weight_without_gradient_is_noticed(
+    fault: type[Recurrent], cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = scrambled(fault(SIZE, HIDDEN, cell=cell, num_layers=2, weight_dropout=0.5))
+    with pytest.raises(AssertionError):
+        check_dropped_weights_learn(layer, monkeypatch)
+
+
+@every_cell
+def test_weight_dropout_is_one_mask_a_call_and_none_outside_training(cell: str) -> None:
+    layer = scrambled(Recurrent(SIZE, HIDDEN, cell=cell, num_layers=2, weight_dropout=0.5, bidirectional=True))
+    plain = Recurrent(SIZE, HIDDEN, cell=cell, num_layers=2, bidirectional=True).double()
+    plain.load_state_dict(layer.state_dict())
+    x = random(1, 5, SIZE).expand(3, -1, -1)
+    outputs = layer(x).outputs
+    assert_close(outputs[1], outputs[0])  # the batch shares the mask
+    assert not torch.equal(layer(x).outputs, outputs)
+    before = torch.get_rng_state()
+    assert torch.equal(layer.eval()(x).outputs, plain(x).outputs)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_cell
+def test_a_stepper_drops_nothing_even_in_training(cell: str) -> None:
+    options = {"dropout": 0.5, "locked_dropout": True, "weight_dropout": 0.5}
+    layer = scrambled(Recurrent(SIZE, HIDDEN, cell=cell, num_layers=2, **options)).train()
+    x, before = random(1, 5, SIZE), torch.get_rng_state()
+    stepper = layer.stepper()
+    answers = [torch.from_numpy(stepper(step).copy()) for step in x[0].numpy()]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert layer.training
+    assert_close(torch.stack(answers), layer.eval()(x).outputs[0])
+
+
+def check_units_are_locked(layer: Recurrent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What enters a layer is what left the one below, without some units of a row at all its steps."""
+    entering: list[Tensor] = []
+    run = recurrent.ragged_layer
+
+    def spy(cell: Any, x: Tensor, *rest: Any) -> Any:
+        found = run(cell, x, *rest)
+        entering.extend([x.detach(), found[0].detach()])
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recurrent, "ragged_layer", spy)
+        layer.train()(random(8, 6, SIZE))
+    left, entered = entering[1::2], entering[2::2]
+    assert len(entered) == layer.num_layers - 1
+    for whole, dropped in zip(left[:-1], entered, strict=True):
+        share = dropped / whole  # (B, T, directions * H)
+        assert_close(share, share[:, :1].expand_as(share))
+        assert set(share.mul(1 - layer.dropout).round(decimals=6).unique().tolist()) == {0.0, 1.0}
+        assert bool((share.round() != share[:1].round()).any())  # every row has its own
+
+
+@every_cell
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_locked_dropout_takes_a_unit_at_all_steps_of_a_row(
+    cell: str, bidirectional: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"cell": cell, "num_layers": 3, "dropout": 0.25, "bidirectional": bidirectional}
+    torch.manual_seed(0)
+    check_units_are_locked(scrambled(Recurrent(SIZE, HIDDEN, locked_dropout=True, **options)), monkeypatch)
+    with pytest.raises(AssertionError):
+        check_units_are_locked(scrambled(Recurrent(SIZE, HIDDEN, **options)), monkeypatch)
+
+
 @every_cell
 def test_initialisation(cell: str) -> None:
     torch.manual_seed(0)
@@ -320,6 +462,8 @@ def test_initialisation(cell: str) -> None:
 def test_print_shows_what_is_not_default() -> None:
     layer = Recurrent(3, 4, cell="gru", num_layers=2, combine="sum")
     assert repr(layer) == "Recurrent(3, 4, cell=gru, num_layers=2, combine=sum)"
+    layer = Recurrent(3, 4, weight_dropout=0.5, locked_dropout=True)
+    assert repr(layer) == "Recurrent(3, 4, cell=lstm, weight_dropout=0.5, locked_dropout=True)"
 
 
 @pytest.mark.parametrize(
@@ -328,6 +472,8 @@ def test_print_shows_what_is_not_default() -> None:
         ({"input_size": 0}, r"input_size \(0\) must be at least 1"),
         ({"num_layers": 0}, r"num_layers \(0\) must be at least 1"),
         ({"dropout": 1.0}, r"dropout \(1.0\) must be"),
+        ({"weight_dropout": -0.1}, r"weight_dropout \(-0.1\) must be"),
+        ({"weight_dropout": 1.0}, r"weight_dropout \(1.0\) must be"),
         ({"cell": "rnn"}, r"cell \('rnn'\) must be"),
         ({"combine": "first"}, r"combine \('first'\) must be"),
     ],

@@ -6,18 +6,31 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from harken.errors import ShapeError, UsageError
 from harken.layers.masks import mask_from_lengths
-from harken.layers.regularization import drop_words, dropout, locked_dropout, rare_word_rates, spec_augment
+from harken.layers.regularization import (
+    WeightDrop,
+    drop_words,
+    dropout,
+    embedding_dropout,
+    locked_dropout,
+    rare_word_rates,
+    spec_augment,
+)
 
 IDS = torch.full((40, 50), 7)
 LENGTHS = torch.arange(40) % 51
 MASK = mask_from_lengths(LENGTHS, 50)
+WORDS = torch.arange(20).view(4, 5)
 CALLS: dict[str, Any] = {
     "dropout": lambda p, training: dropout(torch.ones(4, 5, 6), p, training),
     "locked_dropout": lambda p, training: locked_dropout(torch.ones(4, 5, 6), p, training),
     "drop_words": lambda p, training: drop_words(IDS, MASK, p, training),
+    "WeightDrop": lambda p, training: WeightDrop(p).train(training)(torch.ones(4, 5, 6)),
+    "embedding_dropout": lambda p, training: embedding_dropout(torch.ones(4, 5, 6), WORDS, 20, p, training),
 }
 every_form = pytest.mark.parametrize("form", CALLS)
 
@@ -121,6 +134,142 @@ def test_rare_words_are_dropped_as_often_as_their_counts_say() -> None:
     shares = [(dropped[:, i::5] == 7).float().mean().item() for i in (2, 3, 4)]
     assert shares == pytest.approx([0.5, 0.1, 0.0], abs=0.01)
     assert drop_words(ids, mask, rates, False) is ids
+
+
+# --- weights ------------------------------------------------------------------------------------------------------
+
+
+def cell_with(drop: nn.Module) -> nn.LSTMCell:
+    cell = nn.LSTMCell(3, 5).double()
+    parametrize.register_parametrization(cell, "weight_hh", drop)
+    return cell
+
+
+def steps(cell: nn.LSTMCell) -> Tensor:
+    """Four steps of two rows."""
+    x, state = torch.randn(4, 2, 3, dtype=torch.float64), None
+    for step in x:
+        state = cell(step, state)
+    assert state is not None
+    return state[0].square().sum() + state[1].square().sum()
+
+
+def check_the_weight_learns(cell: nn.LSTMCell, p: float) -> None:
+    """The parameter's gradient is that of the weight in use, where it was kept divided by 1 - p, and 0 elsewhere."""
+    with parametrize.cached():
+        used = cell.weight_hh
+        used.retain_grad()
+        steps(cell).backward()
+    parameter, kept = cell.parametrizations.weight_hh.original, used != 0
+    assert 0 < int(kept.sum()) < kept.numel()
+    torch.testing.assert_close(used, parameter * kept / (1 - p))
+    assert used.grad is not None
+    assert used.grad.all()
+    assert parameter.grad is not None
+    torch.testing.assert_close(parameter.grad, used.grad * kept / (1 - p))
+    assert not parameter.grad[~kept].any()
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5])
+def test_a_dropped_weight_learns_where_it_is_kept(p: float) -> None:
+    check_the_weight_learns(cell_with(WeightDrop(p)), p)
+
+
+def test_a_weight_is_drawn_at_every_reading_and_once_while_it_is_cached() -> None:
+    cell = cell_with(WeightDrop(0.5))
+    assert not torch.equal(cell.weight_hh, cell.weight_hh)
+    with parametrize.cached():
+        assert torch.equal(cell.weight_hh, cell.weight_hh)
+
+
+def test_the_weight_is_whole_outside_training() -> None:
+    cell, plain = cell_with(WeightDrop(0.5)).eval(), nn.LSTMCell(3, 5).double()
+    whole = {
+        name.replace("parametrizations.weight_hh.original", "weight_hh"): v for name, v in cell.state_dict().items()
+    }
+    plain.load_state_dict(whole)
+    assert torch.equal(cell.weight_hh, plain.weight_hh)
+    x = torch.randn(2, 3, dtype=torch.float64)
+    assert torch.equal(cell(x)[0], plain(x)[0])
+    assert "WeightDrop(p=0.5)" in repr(cell)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_torch_s_own_layers_can_be_dropped_too(kind: type[nn.RNNBase]) -> None:
+    layer, x = kind(3, 8, batch_first=True), torch.randn(2, 5, 3)
+    parametrize.register_parametrization(layer, "weight_hh_l0", WeightDrop(0.25))
+    outputs = layer(x)[0]
+    assert not torch.equal(layer(x)[0], outputs)
+    outputs.square().sum().backward()
+    gradient = layer.parametrizations.weight_hh_l0.original.grad
+    assert 0.1 < float((gradient == 0).float().mean()) < 0.4
+    layer.eval()
+    assert torch.equal(layer(x)[0], layer(x)[0])
+
+
+class Unlearned(WeightDrop):
+    """What many write-ups have: a weight that was set anew, so that no gradient finds the parameter."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return super().forward(weight.detach()).requires_grad_()
+
+
+class Unscaled(WeightDrop):
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * (super().forward(torch.ones_like(weight)) != 0)
+
+
+@pytest.mark.parametrize("fault", [Unlearned, Unscaled])
+def test_a_weight_that_is_dropped_wrongly_is_noticed(fault: type[WeightDrop]) -> None:
+    with pytest.raises(AssertionError):
+        check_the_weight_learns(cell_with(fault(0.5)), 0.5)
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def check_words(drop: Any) -> None:
+    """A word is dropped at all its places or at none; the others, and their gradients, are divided by 1 - p."""
+    ids = torch.randint(300, (20, 50))
+    table = torch.randn(300, 6, dtype=torch.float64, requires_grad=True)
+    x = table[ids]
+    y = drop(x, ids, 300, 0.25, True)
+    scale = (y / x).detach()  # (B, T, D)
+    by_word = torch.zeros(300, dtype=torch.float64)
+    by_word[ids.flatten()] = scale[..., 0].flatten()
+    torch.testing.assert_close(scale, by_word[ids].unsqueeze(-1).expand_as(scale))
+    assert set(by_word.mul(3).round().tolist()) == {0.0, 4.0}
+    assert abs(float((by_word == 0).double().mean()) - 0.25) < 0.1
+    y.sum().backward()
+    counts = torch.bincount(ids.flatten(), minlength=300)
+    torch.testing.assert_close(table.grad, (by_word * counts).unsqueeze(-1).expand_as(table))
+
+
+def test_embedding_dropout_takes_a_word_at_all_its_places() -> None:
+    check_words(embedding_dropout)
+
+
+def test_words_that_are_dropped_place_by_place_are_noticed() -> None:
+    def by_place(x: Tensor, ids: Tensor, vocabulary: int, p: float, training: bool) -> Tensor:
+        return x * dropout(x.new_ones(ids.shape), p, training).unsqueeze(-1)
+
+    for fault in (by_place, lambda x, ids, vocabulary, p, training: locked_dropout(x, p, training)):
+        with pytest.raises(AssertionError):
+            check_words(fault)
+
+
+def test_embedding_dropout_takes_ids_of_any_shape_with_a_vector_each() -> None:
+    for shape in ((), (0,), (7,), (2, 3, 4)):
+        ids = torch.zeros(shape, dtype=torch.int64)
+        assert embedding_dropout(torch.ones(*shape, 6), ids, 1, 0.5, True).shape == (*shape, 6)
+    for training in (True, False):
+        with pytest.raises(
+            ShapeError, match=r"x \(4, 5, 6\) must be \(..., D\), a vector for each of the ids \(5, 4\)"
+        ):
+            embedding_dropout(torch.ones(4, 5, 6), WORDS.T, 20, 0.5, training)
+
+
+# --- stretches and bands ------------------------------------------------------------------------------------------
 
 
 FRAMES = torch.ones(400, 50, 16)

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from harken.bundle import Bundle
 from harken.config import SequenceRun
-from harken.data.ordering import Loader
+from harken.data.ordering import RowLoader
 from harken.errors import ConfigError, UsageError
 from harken.training import callbacks
 from harken.training.callbacks import Epoch, History
 from harken.training.kept import Kept
-from harken.training.objective import Loss
+from harken.training.objective import Loss, Objective
 from harken.training.run import Trained, epoch_steps, train
 from harken.training.run_folder import CHECKPOINT
 
@@ -31,7 +31,7 @@ class Points(NamedTuple):
     y: Tensor  # (B, 1)
 
 
-class PointLoader(Loader[Points]):
+class PointLoader(RowLoader[Points]):
     """y = 3 x - 1, with an extra point far off in the last row."""
 
     def __init__(self, rows: int, batch_size: int = 8, *, shuffle: bool = False, steps: int | None = None) -> None:
@@ -49,7 +49,7 @@ class PointLoader(Loader[Points]):
         return Points(self.x[rows], 3 * self.x[rows] - 1)
 
 
-class Squares:
+class Squares(Objective):
     """Squared error, and the share of answers that are nearly right."""
 
     unit = "squared error"

@@ -13,7 +13,7 @@ from harken.cli import autoencoder
 from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_file, with_known_labels
-from harken.cli.options import ANSWERING, READING, Debug, Json, Run, takes
+from harken.cli.options import ANSWERING, READING, Debug, Json, Run, refuse_useless, takes
 from harken.cli.output import chatter_aside, print_json, print_metrics, print_table, said_once, say, working
 from harken.cli.runs import open_run
 from harken.cli.texts import warn_of_skipped
@@ -21,6 +21,7 @@ from harken.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from harken.data.labels import Head
+    from harken.estimators.language_model import LanguageModel
     from harken.estimators.seq2seq import Seq2Seq
     from harken.estimators.sequence import SequenceEstimator
     from harken.training.metrics import Report
@@ -30,6 +31,7 @@ EXAMPLE = "harken evaluate runs/mine --data test.csv"
 MOST_LINES = 50  # classes that are printed one by one
 MOST_CROSSED = 20  # classes of a confusion matrix that is printed
 ONE_CLASS = ("binary", "classes", "tags")  # kinds of heads whose answer is one class
+OF_A_TEXT = ("perplexity", "bits_per_character", "loss", "tokens", "characters", "unknown_share")  # as printed
 _OPTIONS = dict.fromkeys(("target", "label", "normal", "label_delimiter", "weight", *READING, *EXAMPLES, *ANSWERING))
 
 
@@ -37,7 +39,7 @@ _OPTIONS = dict.fromkeys(("target", "label", "normal", "label_delimiter", "weigh
 def evaluate(
     run: Run,
     *,
-    data: Annotated[str, typer.Option(metavar="FILE", help="Rows with their answers.")],
+    data: Annotated[str, typer.Option(metavar="FILE", help="Rows with their answers; or running text.")],
     confusion: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw who is taken for whom in this .png file (classes and tags)."),
@@ -46,20 +48,24 @@ def evaluate(
     debug: Debug = False,
     options: dict[str, Any],
 ) -> None:
-    """Measure a run on rows with known answers."""
+    """Measure a run on rows with known answers, or a language model on a text."""
     from harken.data.unused import refuse_unused
 
     if confusion is not None:
         check_out(confusion, data, (".png",), "--confusion")
     refuse_unused(data, options)
     with chatter_aside(as_json):
-        estimator = open_run(run, {"key": None, **options})  # scores name no rows
-        if estimator.task == "seq2seq":
-            result = _pairs(estimator, data, confusion, as_json)
-        elif estimator.task == "autoencoder":
-            result = autoencoder.evaluate(estimator, data, confusion, as_json)
-        else:
-            result = _examples(estimator, data, confusion, as_json, require_weights="weight" in options)
+        estimator = open_run(run, options, numbered=True)
+        match estimator.task:
+            case "seq2seq":
+                result = _pairs(estimator, data, confusion, as_json)
+            case "language-model":
+                refuse_useless(options, "evaluate", "a text", keep=("encoding",))
+                result = _text(estimator, data, confusion, as_json)
+            case "autoencoder":
+                result = autoencoder.evaluate(estimator, data, confusion, as_json)
+            case _:
+                result = _examples(estimator, data, confusion, as_json, require_weights="weight" in options)
     if as_json:
         print_json({"data": data, **result})
 
@@ -67,8 +73,7 @@ def evaluate(
 def _pairs(estimator: Seq2Seq, data: str, confusion: Path | None, as_json: bool) -> dict[str, Any]:
     from harken.data.sources import read_pairs
 
-    if confusion is not None:
-        raise UsageError("--confusion is about classes, and this run writes texts: leave it out")
+    _refuse_confusion(confusion)
     with working(f"Reading {data}"):
         pairs = read_pairs(data, estimator.config.data)
     warn_of_skipped(pairs)
@@ -77,6 +82,21 @@ def _pairs(estimator: Seq2Seq, data: str, confusion: Path | None, as_json: bool)
     if not as_json:
         print_metrics(metrics)
     return {"skipped": pairs.skipped, **metrics}
+
+
+def _text(estimator: LanguageModel, data: str, confusion: Path | None, as_json: bool) -> dict[str, Any]:
+    _refuse_confusion(confusion)
+    with working(f"Reading {data}"):
+        found = estimator.evaluate(Path(data))
+    found["unknown_share"] = found["unknown"] / found["tokens"]
+    if not as_json:
+        print_metrics({name: found[name] for name in OF_A_TEXT})
+    return found
+
+
+def _refuse_confusion(confusion: Path | None) -> None:
+    if confusion is not None:
+        raise UsageError("--confusion is about classes, and this run writes texts: leave it out")
 
 
 def _examples(

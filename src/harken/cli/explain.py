@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,13 +13,14 @@ from harken.cli import autoencoder
 from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_asked, warn_of_inputs
-from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, takes
+from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, refuse_useless, takes
 from harken.cli.output import chatter_aside, print_json, print_table, say, working
 from harken.cli.runs import open_run
-from harken.cli.texts import check_answerable, read_texts
-from harken.errors import UsageError
+from harken.cli.texts import check_answerable, read_texts, typed_or_piped, warn_of_unknown
+from harken.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from harken.estimators.language_model import LanguageModel
     from harken.estimators.seq2seq import Seq2Seq
     from harken.estimators.sequence import SequenceEstimator
     from harken.explain.alignment import Attention
@@ -75,19 +77,21 @@ def explain(
     if data is not None:
         refuse_unused(data, options)
     with chatter_aside(as_json):
-        estimator = open_run(run, {"key": None, **options})  # rows go by their number
+        estimator = open_run(run, options, numbered=True)
         if head is not None and by != "gradients":
             raise UsageError("--head is for --by gradients: attention is the same for all heads, so leave it out")
-        if estimator.task == "seq2seq":
-            if by != "attention" or believe:
-                raise UsageError("--by and --believe are for runs that answer with labels or values: leave them out")
-            result = _pairs(estimator, texts, data, out, as_json)
-        elif estimator.task == "autoencoder":
-            if by != "attention" or believe:
-                raise UsageError("--by and --believe are for runs that answer with labels or values: leave them out")
-            result = autoencoder.explain(estimator, texts, data, out, as_json)
-        else:
-            result = _examples(estimator, texts, data, out, by, head, believe, as_json)
+        if estimator.task in ("seq2seq", "language-model", "autoencoder") and (by != "attention" or believe):
+            raise UsageError("--by and --believe are for runs that answer with labels or values: leave them out")
+        match estimator.task:
+            case "seq2seq":
+                result = _pairs(estimator, texts, data, out, as_json)
+            case "language-model":
+                refuse_useless(options, "explain", "a text", keep=("encoding",) if data else ())
+                result = _running(estimator, texts, data, out, as_json)
+            case "autoencoder":
+                result = autoencoder.explain(estimator, texts, data, out, as_json)
+            case _:
+                result = _examples(estimator, texts, data, out, by, head, believe, as_json)
     if as_json:
         print_json({"out": out, **result})
 
@@ -95,19 +99,54 @@ def explain(
 def _pairs(
     estimator: Seq2Seq, texts: list[str] | None, data: str | None, out: Path | None, as_json: bool
 ) -> dict[str, Any]:
-    from harken.explain.heatmap import write
-
     pairs = read_texts(texts, data, estimator.config.data)
     check_answerable(estimator.source_tokenizer, pairs.sources, estimator.config.data, strict=False)
     with working(f"Answering {len(pairs.sources)} texts"):
         attentions = estimator.explain(pairs.sources)
+    return {"answers": [a.target for a in attentions], "rows": _rows(attentions, pairs.rows, out, as_json)}
+
+
+def _running(
+    model: LanguageModel, typed: list[str] | None, data: str | None, out: Path | None, as_json: bool
+) -> dict[str, Any]:
+    """Texts of their own, each from its beginning: those that were typed, or the lines of a file that are not blank."""
+    rows, texts = _lines(typed, data, model.config.data.encoding)
+    unknown = [model.predictor.tokenizer.unknown(text) for text in texts]
+    pieces = list(dict.fromkeys(chain.from_iterable(unknown)))
+    warn_of_unknown(sum(map(bool, unknown)), len(texts), pieces, "texts", strict=False)
+    with working(f"Reading {len(texts)} texts"):
+        attentions = model.explain(texts)
+    return {"texts": texts, "rows": _rows(attentions, rows, out, as_json)}
+
+
+def _lines(typed: list[str] | None, data: str | None, encoding: str) -> tuple[list[int], list[str]]:
+    """Texts and their numbers."""
+    from harken.data.running_text import RunningText
+
+    if typed and data:
+        raise UsageError("texts were typed and --data was given: leave one of them out")
+    if data is None:
+        texts = typed_or_piped(typed, None)
+    else:
+        lines = RunningText.from_files(data, encoding).lines()
+        texts = [line.removesuffix("\n") for line in lines]
+    kept = [row for row, text in enumerate(texts) if typed or text.strip()]
+    if not kept:
+        raise DataError(f"{data or 'standard input'} holds no text: give a line at least")
+    return kept, [texts[row] for row in kept]
+
+
+def _rows(attentions: list[Any], rows: list[int], out: Path | None, as_json: bool) -> list[dict[str, Any]]:
+    """Write or print what was looked at; the weights, if they are to be in the one object on standard output."""
+    from harken.explain.heatmap import write
+
     if out is not None:
-        _say_written(write(attentions, out, pairs.rows))
-    elif not as_json:
+        _say_written(write(attentions, out, rows))
+        return []
+    if not as_json:
         for attention in attentions:
             _print(attention)
-    rows = [] if out else [line for row, a in zip(pairs.rows, attentions, strict=True) for line in a.rows(row)]
-    return {"answers": [a.target for a in attentions], "rows": rows}
+    return [line for row, attention in zip(rows, attentions, strict=True) for line in attention.rows(row)]
 
 
 def _examples(
@@ -176,14 +215,14 @@ def _show(reading: Reading) -> None:
 
 def _print(attention: Attention) -> None:
     """One line per piece of the answer (and head): the inputs that it looked at most."""
-    print(f"{attention.source} → {attention.target}")
+    print(" → ".join(attention.texts))
     looks: dict[tuple[int, int | None], list[dict[str, Any]]] = {}
     for row in attention.rows(0):
         looks.setdefault((row["target_index"], row["head"]), []).append(row)
     lines = []
     for (_, head), weights in looks.items():
         strongest = sorted(weights, key=lambda row: -row["weight"])[:LOOKED_AT]
-        shown = "  ".join(f"{row['source']!r} {row['weight']:.2f}" for row in strongest)
+        shown = "  ".join(f"{row['source']!r} {row['weight']:.2f}" for row in strongest if row["weight"] > 0)
         lines.append((repr(weights[0]["target"]), *([] if head is None else [head]), shown))
     several = bool(lines) and len(lines[0]) == 3
-    print_table(("answer", *(["head"] if several else []), "looked at"), lines)
+    print_table((attention.down, *([attention.part] if several else []), "looked at"), lines)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -18,7 +18,17 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from harken.config import INPUT_COLUMNS, RECIPES, TASKS
+from harken.config import (
+    INPUT_COLUMNS,
+    RECIPES,
+    TASKS,
+    AutoencoderRun,
+    LanguageModelRun,
+    RunConfig,
+    Seq2SeqRun,
+    SequenceRun,
+)
+from harken.errors import UsageError
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or the bundle in it.")]
 Texts = Annotated[
@@ -35,6 +45,8 @@ READING = ("source", "key", "delimiter", "skip_bad_rows", "max_characters")
 ANSWERING = ("decoder", "beam_size", "temperature", "seed", "length_penalty", "max_length", "quantile")
 """Fields about how an answer is read off a trained model."""
 
+WRITING = ("top_p", "max_tokens")
+"""Fields about how text is written, beside those of `ANSWERING`."""
 
 OF_THE_DATA: dict[str, Any] = {"skip_bad_rows": False, "root": None}
 """Fields that are about one file and not about the model: what training chose for its own file does not carry over.
@@ -50,45 +62,54 @@ _DEFAULTS = {
     **dict.fromkeys(("key", "weight"), "as the run has it, where the file has that column"),
 }
 
-Fields = dict[str, FieldInfo]
-"""The fields of one option, by who has it: a task, or those of `OTHERS`, whose runs are of one kind."""
+RUNS: tuple[type[RunConfig], ...] = (Seq2SeqRun, SequenceRun, LanguageModelRun, AutoencoderRun)
+"""The kinds of runs, in the order in which the help names them."""
 
-OTHERS = "classify, regress, tag"
+Fields = dict[type[RunConfig], FieldInfo]
+"""The fields of one option, by the kind of run that has it."""
 
 _TASK = (
     "What is learned: seq2seq rewrites one text into another, classify gives a row a label, regress a value, tag gives "
-    "every step a label, autoencoder rebuilds every row. Default: told from the data, but never autoencoder."
+    "every step a label, language-model says which token comes next in running text, autoencoder "
+    "rebuilds every row. Default: told from the data, but never autoencoder."
 )
-_TITLES = {
-    "seq2seq": " of seq2seq",
-    OTHERS: " of classify, regress and tag",
-    "autoencoder": " of autoencoder",
-}  # behind the name of a section
+
+
+def tasks_of(runs: Iterable[type[RunConfig]]) -> str:
+    """What is learned by some kinds of runs, by name: classify, regress and tag."""
+    *most, last = [task for run in runs for task, kind in TASKS.items() if kind is run]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 @functools.cache  # every option of every verb asks, before anything is done
 def fields() -> dict[str, Fields]:
     """Every option by its name, the task first, then section by section, over the runs of all tasks."""
-    runs = {task if task in _TITLES else OTHERS: TASKS[task] for task in sorted(TASKS, key=_place)}
-    found: dict[str, Fields] = {"task": {who: run.model_fields["task"] for who, run in runs.items()}}
-    for section in dict.fromkeys(section for run in runs.values() for section in run.sections()):
-        for who, run in runs.items():
+    found: dict[str, Fields] = {"task": {run: run.model_fields["task"] for run in RUNS}}
+    for section in dict.fromkeys(section for run in RUNS for section in run.sections()):
+        for run in RUNS:
             for name, field in run.sections()[section].model_fields.items() if section in run.sections() else ():
-                found.setdefault(name, {})[who] = field
+                found.setdefault(name, {})[run] = field
     return found
 
 
-def _place(task: str) -> int:
-    """Where a task comes in the order of `_TITLES`."""
-    return list(_TITLES).index(task if task in _TITLES else OTHERS)
-
-
 def described(name: str) -> str:
-    """What an option is, in a sentence: the same for all tasks, or one for each."""
-    sentences = {who: (field.description or "").rstrip(".") + "." for who, field in fields()[name].items()}
-    if len(set(sentences.values())) == 1:
-        return next(iter(sentences.values()))
-    return " ".join(f"{who[0].upper()}{who[1:]}: {sentence}" for who, sentence in sentences.items())
+    """What an option is, in a sentence: the same for all that have it, or one for each kind of run."""
+    found = fields()[name]
+    sentences = _by_text({run: (field.description or "").rstrip(".") + "." for run, field in found.items()})
+    if len(sentences) > 1:
+        whose = {sentence: tasks_of(runs) for sentence, runs in sentences.items()}
+        return " ".join(f"{tasks[0].upper()}{tasks[1:]}: {sentence}" for sentence, tasks in whose.items())
+    others = [run for run in RUNS if run not in found]
+    shared = len(found) > 1 and others  # of an option that one kind alone has, the heading says so
+    return next(iter(sentences)) + (f" Not for {tasks_of(others)}." if shared else "")
+
+
+def _by_text(said: Mapping[type[RunConfig], str]) -> dict[str, list[type[RunConfig]]]:
+    """What is said → the kinds of runs of which it is."""
+    found: dict[str, list[type[RunConfig]]] = {}
+    for run, text in said.items():
+        found.setdefault(text, []).append(run)
+    return found
 
 
 def takes(*names: str, of_a_run: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -117,21 +138,38 @@ def takes(*names: str, of_a_run: bool = False) -> Callable[[Callable[..., None]]
     return decorate
 
 
+def refuse_useless(options: Mapping[str, Any], verb: str, what: str, *, keep: Collection[str]) -> None:
+    """Refuse typed options that the run has, but that change nothing in what a verb does with it.
+
+    Args:
+        options: that were typed.
+        verb: its name.
+        what: it works on, such as "a text".
+        keep: options that matter.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name in options:
+        if name not in keep:
+            dashed = name.replace("_", "-")
+            raise UsageError(f"--{dashed} changes nothing in what harken {verb} does with {what}: leave it out")
+
+
 def _titles() -> dict[str, str | None]:
     """Option → the title of the group that the help shows it in (None: the first), group by group.
 
-    A group is a section of the configuration: what all tasks have of it, what is of one kind of run alone.
+    A group is a section of the configuration: what several kinds of runs have of it, what is of one alone.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name, found in fields().items():
-        runs = [TASKS[task] for task in sorted(TASKS, key=_place) if name in TASKS[task].option_names()]
-        if runs:
-            whose = next(iter(found)) if len(found) == 1 else ""
-            groups.setdefault((runs[0].option_names()[name], whose), []).append(name)
+        section = next((names[name] for run in found if name in (names := run.option_names())), None)
+        if section is not None:
+            groups.setdefault((section, f" of {tasks_of(found)}" if len(found) == 1 else ""), []).append(name)
     sections = list(dict.fromkeys(section for section, _ in groups))
-    order = sorted(groups, key=lambda group: (sections.index(group[0]), ["", *_TITLES].index(group[1])))
-    titles = {name: f"{s.capitalize()}{_TITLES.get(whose, '')}" for s, whose in order for name in groups[s, whose]}
-    return {"task": None, **titles}
+    kinds = ["", *(f" of {tasks_of([run])}" for run in RUNS)]
+    order = sorted(groups, key=lambda group: (sections.index(group[0]), kinds.index(group[1])))
+    return {"task": None, **{name: f"{s.capitalize()}{whose}" for s, whose in order for name in groups[s, whose]}}
 
 
 def _parameter(name: str, found: Fields, title: str | None, of_a_run: bool) -> inspect.Parameter:
@@ -185,11 +223,11 @@ def _read(value: Any, found: Fields) -> Any:
 
 def _default(name: str, found: Fields) -> str:
     """What holds when the option is not typed."""
-    shown = {who: _shown(name, field.default) for who, field in found.items()}
-    if len(set(shown.values())) == 1:
-        default = next(iter(shown.values()))
+    shown = _by_text({run: _shown(name, field.default) for run, field in found.items()})
+    if len(shown) == 1:
+        default = next(iter(shown))
     else:
-        default = ", ".join(f"{value} ({who})" for who, value in shown.items() if value)
+        default = ", ".join(f"{value} ({tasks_of(runs)})" for value, runs in shown.items() if value)
     return default and f"Default: {default}."
 
 

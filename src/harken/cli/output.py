@@ -22,6 +22,7 @@ PERCENT = (
     "outliers",
     "false_alarms",
     "found",
+    "share",
 )  # endings of names
 ALONE = ("accuracy", "micro_f1", "r2")  # of a single head: one of these is its score
 

@@ -12,8 +12,9 @@ from harken.cli import autoencoder
 from harken.cli.answers import check_out, storable, write_answers
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_asked, warn_of_inputs
-from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, takes
+from harken.cli.options import ANSWERING, READING, WRITING, Data, Debug, Json, Run, Texts, takes
 from harken.cli.output import chatter_aside, print_json, say, working
+from harken.cli.prompts import Prompt, refuse_rows, write
 from harken.cli.runs import open_run
 from harken.cli.texts import check_answerable, read_texts
 from harken.errors import UsageError
@@ -29,12 +30,13 @@ EXAMPLE = 'harken predict runs/mine "27 sept 1994" "1/2/03"'
 OURS = ("prediction", "probability")  # columns of answers, beside the key or the row
 
 
-@takes(*dict.fromkeys((*READING, *EXAMPLES, *ANSWERING)), of_a_run=True)
+@takes(*dict.fromkeys((*READING, *EXAMPLES, *ANSWERING, *WRITING)), of_a_run=True)
 def predict(
     run: Run,
     texts: Texts = None,
     *,
     data: Data = None,
+    prompt: Prompt = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the answers to this .parquet, .csv, .tsv or .jsonl file."),
@@ -46,24 +48,36 @@ def predict(
     debug: Debug = False,
     options: dict[str, Any],
 ) -> None:
-    """Answer rows, one answer per line.
+    """Answer rows, one answer per line; a language model goes on after a prompt.
 
     Texts are typed, in a file (--data), or come on standard input, one per line; other rows are in a file.
     """
     from harken.data.unused import refuse_unused
 
+    if prompt is not None:
+        refuse_rows(texts=texts, data=data, out=out)
     if out is not None:
         check_out(out, data)
     if data is not None:
         refuse_unused(data, options)
     with chatter_aside(as_json):
         estimator = open_run(run, options)
-        if estimator.task == "seq2seq":
-            columns, lines = _rewritten(estimator, texts, data, out, options, strict)
-        elif estimator.task == "autoencoder":
-            columns, lines = autoencoder.predict(estimator, texts, data, out, options, strict)
-        else:
-            columns, lines = _answered(estimator, texts, data, out, options, strict)
+    if estimator.task == "language-model":
+        refuse_rows(texts=texts, data=data, out=out)
+        result = write(estimator, prompt, options, strict=strict, as_json=as_json)
+        if as_json:
+            print_json(result)
+        return
+    if prompt is not None:
+        raise UsageError("--prompt is for language models, and this run answers rows: leave it out, and type texts")
+    with chatter_aside(as_json):
+        match estimator.task:
+            case "seq2seq":
+                columns, lines = _rewritten(estimator, texts, data, out, options, strict)
+            case "autoencoder":
+                columns, lines = autoencoder.predict(estimator, texts, data, out, options, strict)
+            case _:
+                columns, lines = _answered(estimator, texts, data, out, options, strict)
     if out is not None:
         write_answers(out, columns)
         say(f"wrote {len(lines)} answers to {out}")

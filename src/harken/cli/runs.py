@@ -10,10 +10,15 @@ from harken.cli.options import OF_THE_DATA
 from harken.cli.output import working
 
 
-def open_run(run: Path, options: Mapping[str, Any]) -> Any:
+def open_run(run: Path, options: Mapping[str, Any], *, numbered: bool = False) -> Any:
     """The fitted estimator of a run folder or its bundle; typed options win over those it was trained with.
 
     The options of `OF_THE_DATA` are as typed, whatever the training run had.
+
+    Args:
+        run: the folder.
+        options: that were typed.
+        numbered: rows go by their number, and no column names them.
 
     Raises:
         BundleError: there is no bundle, or not a whole one.
@@ -23,6 +28,8 @@ def open_run(run: Path, options: Mapping[str, Any]) -> Any:
         from harken.estimators.loading import load
 
         estimator = load(run)
-        fresh = {name: value for name, value in OF_THE_DATA.items() if name in estimator.config.option_names()}
+        known = estimator.config.option_names()
+        own = OF_THE_DATA | ({"key": None} if numbered else {})
+        fresh = {name: value for name, value in own.items() if name in known}
         estimator.config = estimator.config.override(**(fresh | dict(options)))
     return estimator

@@ -42,8 +42,11 @@ def read_texts(typed: list[str] | None, data: str | None, config: DataConfig, *,
     return pairs
 
 
-def typed_or_piped(typed: list[str] | None, config: DataConfig | ExamplesConfig) -> list[str]:
+def typed_or_piped(typed: list[str] | None, config: DataConfig | ExamplesConfig | None) -> list[str]:
     """What was typed, else the lines of standard input.
+
+    Args:
+        config: whether white space is ignored; None: it is not.
 
     Raises:
         UsageError: neither, or a typed text that is empty or not UTF-8.
@@ -104,23 +107,42 @@ def warn_of_unknown(
         say(f"warning: {sentence}; {fate}")
 
 
-def _checked(typed: list[str], config: DataConfig | ExamplesConfig) -> list[str]:
+def check_unicode(text: str, name: str) -> str:
+    """A typed text.
+
+    Raises:
+        UsageError: it is not UTF-8.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in text):  # how Python shows bytes it cannot read
+        raise UsageError(f"{name} ({text!r}) is not UTF-8: check the terminal's encoding")
+    return text
+
+
+def piped() -> str:
+    """All of standard input.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"line {line} of standard input is not UTF-8: convert it with iconv -t UTF-8") from None
+
+
+def _checked(typed: list[str], config: DataConfig | ExamplesConfig | None) -> list[str]:
     for number, text in enumerate(typed, start=1):
-        if is_empty(text, config):
+        if not text or (config is not None and is_empty(text, config)):
             raise UsageError(f"text {number} is empty ({text!r}): type something to answer")
-        if any("\ud800" <= character <= "\udfff" for character in text):  # how Python shows bytes it cannot read
-            raise UsageError(f"text {number} ({text!r}) is not UTF-8: check the terminal's encoding")
+        check_unicode(text, f"text {number}")
     return typed
 
 
 def _standard_input() -> list[str]:
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("there is nothing to answer: type texts, give --data FILE, or pipe lines in")
-    try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"line {line} of standard input is not UTF-8: convert it with iconv -t UTF-8") from None
+    text = piped()
     if not text:
         raise DataError("standard input is empty: pipe in one text per line")
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]  # not at U+2028 and its like

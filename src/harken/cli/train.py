@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from harken.cli.examples import read_file, with_known_labels
 from harken.cli.options import Debug, Json, described, fields, takes
 from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, said_once, say, show, working
 from harken.cli.texts import warn_of_skipped
-from harken.config import AutoencoderRun, RunConfig, Seq2SeqRun, SequenceRun
+from harken.config import AutoencoderRun, LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
 from harken.errors import UsageError
 
 EXAMPLE = "harken train pairs.txt --epochs 5 --out runs/mine"
@@ -47,7 +48,7 @@ def train(
     debug: Debug = False,
     options: dict[str, Any],
 ) -> None:
-    """Train a model on a file of rows. Options win over --set, and --set over --config."""
+    """Train a model on a file of rows or of running text. Options win over --set, and --set over --config."""
     if data is not None:
         options["train"] = data
     if resume and overwrite:
@@ -70,7 +71,7 @@ def train(
     if as_json:
         print_json({"out": out, "task": settings.task, **metrics})
     else:
-        _print(metrics)
+        _print(metrics, settings)
     if metrics["interrupted"]:
         say(f"interrupted: {out} holds the best model so far; harken train --resume --out {out} goes on")
         raise typer.Exit(INTERRUPTED)
@@ -117,8 +118,16 @@ def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool
         show(f"task: {config.task}")
     given = config.changed()
     refuse_unused(given["train"], given, beside=given.get("validation"))
-    fit = FITTED_BY[type(config)]
-    fit(config, out, resume=resume, overwrite=overwrite)
+    how = {"resume": resume, "overwrite": overwrite}
+    match config:
+        case Seq2SeqRun():
+            _fit_pairs(config, out, **how)
+        case SequenceRun():
+            _fit_examples(config, out, **how)
+        case LanguageModelRun():
+            _fit_text(config, out, **how)
+        case AutoencoderRun():
+            autoencoder.fit(config, out, **how)
     return is_first_process()
 
 
@@ -157,15 +166,16 @@ def _fit_examples(config: SequenceRun, out: Path, *, resume: bool, overwrite: bo
     estimator.fit_examples(examples, validation=validation, out=out, resume=resume, overwrite=overwrite, show=show)
 
 
-FITTED_BY: dict[type[RunConfig], Callable[..., None]] = {
-    Seq2SeqRun: _fit_pairs,
-    SequenceRun: _fit_examples,
-    AutoencoderRun: autoencoder.fit,
-}
+def _fit_text(config: LanguageModelRun, out: Path, *, resume: bool, overwrite: bool) -> None:
+    from harken.estimators.language_model import LanguageModel
+
+    model = LanguageModel.from_config(config)
+    model.fit(Path(str(config.data.train)), out=out, resume=resume, overwrite=overwrite, show=show)
 
 
-def _print(metrics: Mapping[str, Any]) -> None:
+def _print(metrics: Mapping[str, Any], config: RunConfig) -> None:
     """How good the best epoch is, and how long it took."""
     found = {f"validation {name}": value for name, value in said_once(metrics["validation"] or {}).items()}
     rest = {name: value for name, value in metrics.items() if name not in ("validation", "interrupted")}
-    print_metrics(found | rest)
+    counted = "tokens" if isinstance(config, LanguageModelRun) else "rows"
+    print_metrics({re.sub("rows$", counted, name): value for name, value in (found | rest).items()})

@@ -1,11 +1,19 @@
 """Every option there is: one field = one option = one sentence of help.
 
-A run is described by a `RunConfig`, made of sections: a `Seq2SeqRun`, a `SequenceRun` or an `AutoencoderRun`, as the
-task says. The command line, YAML files and keyword arguments are three spellings of the same fields, so a field's name
-is unique over all sections of a run. This package imports no torch.
+A run is described by a `RunConfig`, made of sections: a `Seq2SeqRun`, a `SequenceRun`, a `LanguageModelRun` or an
+`AutoencoderRun`, as the task says. The command line, YAML files and keyword arguments are three spellings of the same
+fields, so a field's name is unique over all sections of a run. This package imports no torch.
 """
 
 from harken.config.autoencoder import AutoencoderConfig, AutoencoderRun, AutoencoderTraining, SamplesConfig
+from harken.config.language_model import (
+    CorpusConfig,
+    GenerationConfig,
+    LanguageModelConfig,
+    LanguageModelRun,
+    LanguageModelTraining,
+    TokensConfig,
+)
 from harken.config.recipes import RECIPES, VALUES, InputKind
 from harken.config.run import TASKS, RunConfig
 from harken.config.section import ByKind, Fraction, Section, TokenKind
@@ -22,12 +30,17 @@ __all__ = [
     "AutoencoderRun",
     "AutoencoderTraining",
     "ByKind",
+    "CorpusConfig",
     "DataConfig",
     "DecodingConfig",
     "ExamplesConfig",
     "FeaturesConfig",
     "Fraction",
+    "GenerationConfig",
     "InputKind",
+    "LanguageModelConfig",
+    "LanguageModelRun",
+    "LanguageModelTraining",
     "ReadingConfig",
     "RunConfig",
     "SamplesConfig",
@@ -39,5 +52,6 @@ __all__ = [
     "SequenceRun",
     "SequenceTraining",
     "TokenKind",
+    "TokensConfig",
     "TrainingConfig",
 ]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from harken.config.run import RunConfig
 from harken.config.section import Columns, FractionOrNone, RowsConfig, Section
 from harken.config.sequence import ExamplesConfig
-from harken.config.training import TrainingConfig
+from harken.config.training import RowsTraining
 
 
 def _as_elsewhere(name: str) -> Any:
@@ -99,7 +99,7 @@ class AutoencoderConfig(Section):
     reverse_target: bool = Field(False, description="Rebuild a row from its end (Srivastava et al. 2015, section 2.1).")
 
 
-class AutoencoderTraining(TrainingConfig):
+class AutoencoderTraining(RowsTraining):
     """How the weights are found."""
 
     epochs: int = Field(20, ge=1, description="Passes over the training rows, at most.")
@@ -109,15 +109,6 @@ class AutoencoderTraining(TrainingConfig):
     )
     learning_rate: float = Field(0.003, gt=0, description="Adam's step size, at its peak.")
     monitor: Literal["loss"] = Field("loss", description="What decides on the best epoch, on validation rows.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.label_smoothing:
-            raise ValueError(
-                f"label_smoothing ({self.label_smoothing}) does nothing in task=autoencoder, which answers with "
-                "numbers: leave it out"
-            )
-        return self
 
 
 class DetectionConfig(Section):

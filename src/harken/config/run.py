@@ -129,7 +129,7 @@ class RunConfig(Section):
     def _of_task(cls, task: object) -> type[RunConfig]:
         if isinstance(task, str) and task in TASKS:
             return TASKS[task]
-        *most, last = map(repr, TASKS)
+        *most, last = map(repr, sorted(TASKS))
         raise ConfigError(f"task ({task!r}): input should be {', '.join(most)} or {last}")
 
 
@@ -154,7 +154,7 @@ def _commented(name: str, value: object, description: str | None, indent: str) -
 def _unknown(name: str, known: Iterable[str], task: object) -> str:
     """What to say of a name that a run does not have; the nearest that it has is offered."""
     known = list(known)
-    elsewhere = [t for t, run in TASKS.items() if name in (*run.sections(), *run.option_names())]
+    elsewhere = [t for t, run in sorted(TASKS.items()) if name in (*run.sections(), *run.option_names())]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5 if elsewhere else 0.0)
     advice = f"did you mean {near[0]!r}?" if near else "leave it out"
     if elsewhere and task not in elsewhere:

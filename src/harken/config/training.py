@@ -14,13 +14,9 @@ class TrainingConfig(Section):
 
     epochs: int = Field(10, ge=1, description="Passes over the training rows, at most.")
     batch_size: int = Field(128, ge=1, description="Rows per step.")
-    batch_steps: int = Field(
-        131_072, ge=1, description="Most steps in a batch, padding included (rows × longest); a larger batch is cut."
-    )
     min_steps: int = Field(
         0, ge=0, description="Take at least so many steps: an epoch then passes over a small set several times."
     )
-    bucket: bool = Field(True, description="Batch rows of similar length together.")
     learning_rate: float = Field(0.005, gt=0, description="Adam's step size, at its peak.")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="Learning rate over the run: constant, or warm-up then cosine to 0."
@@ -29,9 +25,6 @@ class TrainingConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay; biases are spared.")
     clip_norm: float = Field(
         5.0, ge=0, description="Largest norm of the gradient over all parameters; 0 switches clipping off."
-    )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of the target's probability spread over all that could be answered."
     )
     monitor: str = Field("loss", description="What decides on the best epoch, on validation rows.")
     patience: int | None = Field(
@@ -52,7 +45,24 @@ class TrainingConfig(Section):
     checkpoint_minutes: float = Field(5.0, gt=0, description="Longest time between two savings of resume.ckpt.")
 
 
-class Seq2SeqTraining(TrainingConfig):
+class RowsTraining(TrainingConfig):
+    """How the weights are found."""
+
+    batch_steps: int = Field(
+        131_072, ge=1, description="Most steps in a batch, padding included (rows × longest); a larger batch is cut."
+    )
+    bucket: bool = Field(True, description="Batch rows of similar length together.")
+
+
+class AnswersTraining(RowsTraining):
+    """How the weights are found."""
+
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of the target's probability spread over all that could be answered."
+    )
+
+
+class Seq2SeqTraining(AnswersTraining):
     """How the weights are found."""
 
     monitor: Literal["exact_match", "loss"] = Field(
@@ -62,7 +72,7 @@ class Seq2SeqTraining(TrainingConfig):
     )
 
 
-class SequenceTraining(TrainingConfig):
+class SequenceTraining(AnswersTraining):
     """How the weights are found."""
 
     epochs: ByKind[int] = by_kind("Passes over the training rows, at most.", ge=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from harken.data.ordering import Grid, Loader
+from harken.data.ordering import Grid, RowLoader
 from harken.data.ragged import Ragged, offsets_from_lengths, pad_rows
 from harken.errors import ShapeError, UsageError
 
@@ -95,8 +95,8 @@ class SequenceBatch(NamedTuple):
         )
 
 
-class PairLoader(Loader[Batch]):
-    """Batches of pairs; the sources' lengths decide the order (see `Loader`).
+class PairLoader(RowLoader[Batch]):
+    """Batches of pairs; the sources' lengths decide the order (see `RowLoader`).
 
     Args:
         sources: the inputs' ids.
@@ -104,7 +104,7 @@ class PairLoader(Loader[Batch]):
         batch_size: rows per batch; the last one cut may have fewer.
         bos_id, eos_id: the target's markers; needed with targets.
         reverse_source: turn every source row around within its own length.
-        shuffle, bucket, seed, steps, batch_steps: as in `Loader`; a pair has as many steps as its longer side.
+        shuffle, bucket, seed, steps, batch_steps: as in `RowLoader`; a pair has as many steps as its longer side.
 
     Raises:
         ShapeError: sources and targets of unequal number.
@@ -156,15 +156,15 @@ class PairLoader(Loader[Batch]):
         return Batch(source, source_lengths, target_in, target_out, lengths, rows)
 
 
-class SequenceLoader(Loader[SequenceBatch]):
-    """Batches of encoded rows with what is to be answered; the rows' steps decide the order (see `Loader`).
+class SequenceLoader(RowLoader[SequenceBatch]):
+    """Batches of encoded rows with what is to be answered; the rows' steps decide the order (see `RowLoader`).
 
     Args:
         encoded: the rows.
         targets: head name → a target per row, (n,) or (n, k), or a `Ragged` of one per step; none for prediction.
         sample_weight: (n,), or None.
         batch_size: most rows per batch.
-        shuffle, bucket, seed, steps, batch_steps, attention_heads: as in `Loader`.
+        shuffle, bucket, seed, steps, batch_steps, attention_heads: as in `RowLoader`.
 
     Raises:
         ShapeError: another number of targets or weights than of rows, or of per-step targets than of a row's steps.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +18,10 @@ from harken.data.decoding_pool import DecodingPool
 from harken.data.decoding_worker import Reading, decode_file
 from harken.data.ragged import Ragged, offsets_from_lengths
 from harken.data.recordings import audio_reader, common_rate
-from harken.errors import DataError
+from harken.data.stored import Store
 
 _FEW = 64  # files, which are decoded before a process would have started
 _MOST_WORKERS = 8
-_IN_MEMORY = 64 * 2**20  # bytes; more lie in a file
 
 
 class Decoded(NamedTuple):
@@ -43,9 +40,8 @@ def decode_files(
 ) -> Decoded:
     """Decode files, a row each.
 
-    The rows of an image are its rows of pixels, ``size`` of them. Values of more than 64 MiB lie in a file without a
-    name, in the folder for temporary files (TMPDIR), and are mapped into memory: the system drops pages at will and
-    the file is gone with the last tensor that shares it.
+    The rows of an image are its rows of pixels, ``size`` of them. Many values lie in a file and not in memory, as a
+    `Store` has it.
 
     Args:
         paths: regular files, as `resolve_path` gives them; None: an empty row.
@@ -72,7 +68,7 @@ def decode_files(
     problems: dict[int, str] = {}
     first: Path | None = None  # the spectrogram that says how many bands all have
     with (
-        tempfile.SpooledTemporaryFile(_IN_MEMORY) as store,
+        Store(np.uint8 if reading.kind == "image" else np.float32) as store,
         DecodingPool(reading, min(workers, len(there))) if workers and there else nullcontext() as pool,
     ):
         answers = (decode_file(path, reading) for path in there) if pool is None else pool.decode(there)
@@ -87,23 +83,21 @@ def decode_files(
                     problems[row] = array
                 else:
                     lengths[row] = len(array)
-                    _append(store, array)
+                    store.append(array)
             if show is not None:
                 show(row + 1)
         tails = {"image": (reading.size, 3), "audio": (), "spectrogram": (reading.bands or 1,)}
-        dtype = np.dtype(np.uint8 if reading.kind == "image" else np.float32)
-        values = _values(store, (int(lengths.sum()), *tails[reading.kind]), dtype)
+        values = store.tensor(int(lengths.sum()), *tails[reading.kind])
     return Decoded(Ragged(values, offsets_from_lengths(torch.from_numpy(lengths))), problems)
 
 
 def take_rows(rows: Ragged, indices: Tensor) -> Ragged:
     """`Ragged.take`, whose values lie in a file as those of `decode_files` do, if they are as many."""
     lengths = rows.lengths[indices]
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as store:
+    with Store(str(rows.values.dtype).removeprefix("torch.")) as store:
         for row in indices.tolist():
-            _append(store, rows[row].numpy())
-        dtype = np.dtype(str(rows.values.dtype).removeprefix("torch."))
-        values = _values(store, (int(lengths.sum()), *rows.values.shape[1:]), dtype)
+            store.append(rows[row].numpy())
+        values = store.tensor(int(lengths.sum()), *rows.values.shape[1:])
     return Ragged(values, offsets_from_lengths(lengths))
 
 
@@ -113,22 +107,3 @@ def _fitting(array: npt.NDArray[Any], path: Path, bands: int, first: Path | None
         return array
     rule = f"must have {bands}" if first is None else f"{first} before it has {bands}"
     return f"{path} has {array.shape[1]} bands, and {rule}: make them alike"
-
-
-def _append(store: IO[bytes], array: npt.NDArray[Any]) -> None:
-    try:
-        store.write(np.ascontiguousarray(array).data)
-        store.flush()
-    except OSError as error:
-        raise DataError(
-            f"the folder for temporary files, {tempfile.gettempdir()}, takes no more ({error.strerror}): make room, or "
-            "name another with TMPDIR"
-        ) from None
-
-
-def _values(store: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
-    """All that was stored, as one tensor: read if it is little, else mapped."""
-    if math.prod(shape) * dtype.itemsize <= _IN_MEMORY:
-        store.seek(0)
-        return torch.from_numpy(np.frombuffer(bytearray(store.read()), dtype).reshape(shape))
-    return torch.from_numpy(np.memmap(store, dtype, mode="c", shape=shape))  # "c": torch wants it writable

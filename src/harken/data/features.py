@@ -15,7 +15,7 @@ expression ``\w+|[^\w\s]+``, as NLTK's tokenizer of that name has it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Self
@@ -75,7 +75,7 @@ class Tokenizer:
     @classmethod
     def fit(
         cls,
-        texts: Sequence[str],
+        texts: Iterable[str],
         kind: TokenKind,
         vocabulary_size: int,
         markers: bool,
@@ -86,7 +86,7 @@ class Tokenizer:
         """Learn the tokens of ``texts``; the same texts give the same ids on every machine.
 
         Args:
-            texts: training rows only.
+            texts: training rows only; they are gone through twice, and need not be in memory.
             kind: what one token is.
             vocabulary_size: most ids of a word, wordpunct or BPE vocabulary, markers included.
             markers: add bos and eos, for what a decoder writes.
@@ -96,6 +96,8 @@ class Tokenizer:
         Raises:
             ConfigError: a vocabulary too small to hold the markers (and, for BPE, the 256 bytes) and one token more;
                 a min_count for bytes, none of which is ever left out.
+            DataError: half of a surrogate pair, which is no character.
+            UsageError: one string, or an iterator, which can be gone through only once.
         """
         _check(texts)
         reserved = len(markers_of(kind, markers)) + (256 if kind == "bpe" else 0)
@@ -141,6 +143,10 @@ class Tokenizer:
         if self.unk_id is not None or id < self._special:
             return token
         return bytes_of(token).decode("utf-8", errors="backslashreplace")
+
+    def token_bytes(self, id: int) -> bytes:
+        """The bytes that an id of byte or bpe tokens stands for; none of pad."""
+        return b"" if id < self._special else bytes_of(self._tokens[id])
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """The text of ``ids`` (T,) up to the first eos; pad and bos are left out, an unknown token is U+FFFD.
@@ -221,9 +227,11 @@ class Tokenizer:
             ) from None
 
 
-def _check(texts: Sequence[str]) -> None:
+def _check(texts: Iterable[str]) -> None:
     if isinstance(texts, str):
         raise UsageError(f"texts is the string {texts[:40]!r}, and must be a list of strings")
+    if isinstance(texts, Iterator):
+        raise UsageError(f"texts is a {type(texts).__name__}, and must be a list of strings")
     try:
         for block in _blocks(texts):  # not all at once, which would copy every text twice
             "".join(block).encode()
@@ -235,7 +243,7 @@ def _check(texts: Sequence[str]) -> None:
         raise UsageError(f"texts must be a list of strings: {error}") from None
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
     block, size = [], 0
     for text in texts:
         block.append(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from harken.config import ExamplesConfig, Seq2SeqRun, SequenceRun
+from harken.config import TASKS, ExamplesConfig, LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
 from harken.data.columns import Table, floats, holds_numbers, is_list
 from harken.data.guessing import ONE_COLUMN, Guess, listed, sample
 from harken.data.media import is_media
@@ -98,10 +98,11 @@ def _fixed(table: Table, config: ExamplesConfig) -> Choice:
 
 
 def infer_task(source: str | Path | object, typed: Mapping[str, Any]) -> str:
-    """What is to be learned from a file, where nobody says: seq2seq, classify, regress or tag.
+    """What is to be learned from a file, where nobody says: seq2seq, classify, regress, tag or language-model.
 
-    Options that only one of the two kinds of run has decide first; then the format; then whether columns are called
-    source and target; then the labels: numbers with fractions, or nearly all different, are values.
+    Options that only one kind of run has decide first; then the format; then whether columns are called source and
+    target; then the labels: numbers with fractions, or nearly all different, are values. Plain text is running text
+    only if an option says so that pairs of texts do not have.
 
     Args:
         source: what `harken.data.tables.read_table` takes; a `Table` is not read again.
@@ -110,11 +111,15 @@ def infer_task(source: str | Path | object, typed: Mapping[str, Any]) -> str:
     Raises:
         DataError: what cannot be read, or columns that cannot be told.
     """
-    pairs, examples = Seq2SeqRun.option_names().keys(), SequenceRun.option_names().keys()
-    if typed.keys() & (pairs - examples):
-        return "seq2seq"
-    asked = bool(typed.keys() & (examples - pairs))
+    for task, run in _TOLD_BY_OPTIONS.items():
+        others = {name for other in TASKS.values() if other is not run for name in other.option_names()}
+        if typed.keys() & (run.option_names().keys() - others):
+            return task
+    pairs, examples, text = (run.option_names().keys() for run in (Seq2SeqRun, SequenceRun, LanguageModelRun))
     kind = suffix(Path(source)) if isinstance(source, str | Path) and not Path(source).is_dir() else ".table"
+    if kind not in _EXAMPLES and typed.keys() <= text and typed.keys() - pairs:
+        return "language-model"
+    asked = bool(typed.keys() & (examples - pairs))
     if not asked and kind not in _EXAMPLES:
         return "seq2seq"
     config = SequenceRun().override(**{name: value for name, value in typed.items() if name in examples}).data
@@ -125,6 +130,7 @@ def infer_task(source: str | Path | object, typed: Mapping[str, Any]) -> str:
     return told_task(table, config, table.labels or config.label)
 
 
+_TOLD_BY_OPTIONS: dict[str, type[RunConfig]] = {"seq2seq": Seq2SeqRun, "language-model": LanguageModelRun}
 _EXAMPLES = {".ts", ".npz", ".conll", ".conllu", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".table"}
 
 

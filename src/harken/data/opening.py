@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CSV_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_GZIP = b"\x1f\x8b"
+_BLOCK = 1 << 20  # bytes that are decoded at once where not all are
 
 
 def suffix(path: Path) -> str:
@@ -40,13 +44,30 @@ def one_line(error: Exception) -> str:
 
 def read_bytes(path: Path) -> bytes:
     """A file's bytes, unzipped."""
+    with _complaining(path):
+        content = path.read_bytes()
+        return gzip.decompress(content) if content.startswith(_GZIP) else content
+
+
+def _byte_blocks(path: Path) -> Iterator[bytes]:
+    """What `read_bytes` gives, a megabyte at a time."""
+    with _complaining(path), path.open("rb") as file:
+        zipped = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        content = gzip.GzipFile(fileobj=file) if zipped else file
+        while block := content.read(_BLOCK):
+            yield block
+
+
+@contextlib.contextmanager
+def _complaining(path: Path) -> Iterator[None]:
+    """Says what is wrong with a file."""
     if not path.exists():
         raise DataError(f"{path} does not exist: check the name and the folder")
     if path.is_dir():
         raise DataError(f"{path} is a folder: name a file in it")
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise DataError(f"{path} is a damaged gzip file: fetch or pack it again") from None
     except OSError as error:
@@ -67,6 +88,26 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         _refuse_bytes(path, error, encoding)
 
 
+def text_blocks(path: Path, encoding: str | None = None) -> Iterator[str]:
+    """What `read_text` gives, a block at a time, with a line feed for every end of a line.
+
+    Never more than a few megabytes are in memory. A line ends as in `read_lines`.
+    """
+    codec = _codec(encoding)
+    decoder = codecs.getincrementaldecoder(codec)()
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    lines = 0
+    for number, block in enumerate(chain(_byte_blocks(path), [b""])):  # nothing: the end
+        _refuse_no_text(path, block, codec, encoding, begins=number == 0)
+        try:
+            text = newlines.decode(decoder.decode(block, final=not block), final=not block)
+        except UnicodeDecodeError as error:
+            _refuse_bytes(path, error, encoding, lines)
+        lines += block.count(b"\n")
+        if text:
+            yield text
+
+
 def read_lines(path: Path, encoding: str | None = None) -> tuple[Iterator[str], int]:
     """A text file's lines with their ends, decoded as they are asked for, and the file's size in bytes.
 
@@ -85,22 +126,34 @@ def read_lines(path: Path, encoding: str | None = None) -> tuple[Iterator[str], 
 
 def _text_bytes(path: Path, encoding: str | None) -> tuple[bytes, str]:
     """The bytes, and the codec that reads them; files that are no text are refused."""
+    codec = _codec(encoding)
+    content = read_bytes(path)
+    _refuse_no_text(path, content, codec, encoding)
+    return content, codec
+
+
+def _codec(encoding: str | None) -> str:
     try:
         codec = codecs.lookup(encoding or "utf-8").name
         "".encode(codec)  # refuses codecs between bytes and bytes
     except LookupError:
         raise ConfigError(f"encoding ({encoding!r}) is not known: such as utf-8, latin-1, cp1252 or utf-16") from None
-    content = read_bytes(path)
-    if not codec.startswith(("utf-16", "utf-32")):
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{path} is UTF-16: save it as UTF-8" + (" or say --encoding utf-16" if encoding else ""))
-        if b"\0" in content:
-            raise DataError(f"{path} is a binary file: give text lines, CSV, TSV, JSON Lines or Parquet")
-    return content, "utf-8-sig" if codec == "utf-8" else codec
+    return "utf-8-sig" if codec == "utf-8" else codec
 
 
-def _refuse_bytes(path: Path, error: UnicodeDecodeError, encoding: str | None) -> NoReturn:
-    line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
+def _refuse_no_text(path: Path, content: bytes, codec: str, encoding: str | None, begins: bool = True) -> None:
+    """Complain of a file with such bytes in it, or at its beginning."""
+    if codec.startswith(("utf-16", "utf-32")):
+        return
+    if begins and content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path} is UTF-16: save it as UTF-8" + (" or say --encoding utf-16" if encoding else ""))
+    if b"\0" in content:
+        raise DataError(f"{path} is a binary file: give text lines, CSV, TSV, JSON Lines or Parquet")
+
+
+def _refuse_bytes(path: Path, error: UnicodeDecodeError, encoding: str | None, before: int = 0) -> NoReturn:
+    """Complain of a byte; so many lines lie before those that were to be decoded."""
+    line, byte = before + error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
     codec = "UTF-8" if codecs.lookup(encoding or "utf-8").name == "utf-8" else encoding
     way_out = ", or say what it is, such as --encoding latin-1" if encoding else ""
     raise DataError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -39,7 +40,106 @@ class Grid(NamedTuple):
 
 
 class Loader(ABC, Generic[BatchType]):
-    """Batches of an epoch, in an order that follows from (seed, epoch) alone.
+    """Batches of an epoch, in an order that follows from (seed, epoch) alone, and the place among them.
+
+    A subclass says of what, how many batches there are in a pass over all of it, and which.
+
+    Args:
+        rows: how much there is, to know the same data again.
+        batch_size: how much of it a batch has at most.
+        seed: of the order.
+        steps: fewest batches of an epoch: there are as many passes as it takes, each in a new order; None: one pass.
+
+    Raises:
+        UsageError: a batch size or steps below 1.
+    """
+
+    def __init__(self, rows: int, *, batch_size: int, seed: int, steps: int | None) -> None:
+        check_least(batch_size=batch_size, steps=steps)
+        self._rows = rows
+        self._batch_size = batch_size
+        self._seed = seed
+        self._steps = steps or 0
+        self._epoch = 0
+        self._done = 0  # batches of this epoch that were handed out
+        self._resume_at = 0  # batches that the next pass leaves out
+        self._rank, self._world = 0, 1
+
+    @abstractmethod
+    def _batches_per_pass(self) -> int:
+        """Of this process, the ``_rank``-th of ``_world``."""
+
+    @abstractmethod
+    def _pass(self, epoch: int, turn: int, start: int) -> Iterator[BatchType]:
+        """This process's batches of one pass, the ``turn``-th of its epoch from 0, from the ``start``-th on."""
+
+    @abstractmethod
+    def _said(self, rows: int, batch_size: int) -> str:
+        """How messages put it: so many rows in such batches."""
+
+    def __len__(self) -> int:
+        each = self._batches_per_pass()
+        return max(each, self._steps) if each else 0
+
+    def __iter__(self) -> Iterator[BatchType]:
+        # A generator: nothing is read before the first next(), as Lightning calls iter() before set_epoch().
+        number, self._resume_at = self._resume_at, 0
+        epoch, each, last = self._epoch, self._batches_per_pass(), len(self)
+        while number < last:
+            turn, start = divmod(number, each)
+            for batch in islice(self._pass(epoch, turn, start), last - number):
+                number += 1
+                self._done = number
+                yield batch
+
+    batch_sampler = None  # Lightning asks every loader that has a sampler for this too
+
+    @property
+    def sampler(self) -> Self:
+        """Itself: Lightning calls ``loader.sampler.set_epoch(epoch)`` before every epoch."""
+        return self
+
+    def shard(self, rank: int, world: int) -> Self:
+        """Deal each pass to ``world`` processes and keep this one's share, as many batches for each; 0 ≤ rank < world.
+
+        Raises:
+            DataError: too little for so many processes.
+        """
+        self._rank, self._world = rank, world
+        if self._rows and len(self) == 0:
+            raise DataError(
+                f"{self._said(self._rows, self._batch_size)} are too few for {world} devices: "
+                "lower batch_size or devices"
+            )
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next pass takes; another epoch than now starts at its first batch."""
+        if epoch != self._epoch:
+            self._epoch, self._done, self._resume_at = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place inside the epoch; all else follows from the constructor's arguments."""
+        return {"epoch": self._epoch, "batches": self._done, "rows": self._rows, "batch_size": self._batch_size}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Make the next pass give exactly the batches that were left, or a whole epoch if none were.
+
+        Raises:
+            DataError: a state from other data or another batch size.
+        """
+        there, here = (state["rows"], state["batch_size"]), (self._rows, self._batch_size)
+        if there != here:
+            raise DataError(
+                f"the interrupted run had {self._said(*there)}, and this one has {self._said(*here)}: "
+                "resume with the same data and options"
+            )
+        self._epoch, self._done = state["epoch"], state["batches"]
+        self._resume_at = self._done if self._done < len(self) else 0
+
+
+class RowLoader(Loader[BatchType]):
+    """Batches of rows.
 
     With ``shuffle``: all rows are shuffled and cut into batches; with ``bucket`` too, each pool of 64 batches is
     sorted by length before it is cut, and the batches are shuffled. With ``bucket`` alone all rows are sorted by
@@ -49,6 +149,9 @@ class Loader(ABC, Generic[BatchType]):
     apart, in smaller batches (see `rows_per_batch`), so how many batches there are depends on no order. With
     self-attention the same holds for its weights: 1024 for each of the ``batch_steps``.
 
+    Of several processes every one gets equally many batches: up to one less of a pass than there are processes, other
+    ones each time, are left out.
+
     A subclass makes a batch of the rows that it is told.
 
     Args:
@@ -56,9 +159,7 @@ class Loader(ABC, Generic[BatchType]):
         grid: what every row asks of a batch; None: one sequence of its length.
         batch_size: most rows per batch.
         shuffle, bucket: see above.
-        seed: of the order.
-        steps: fewest batches of an epoch: the rows are passed over until there are as many, in a new order each
-            time; None: one pass.
+        seed, steps: as in `Loader`.
         batch_steps: most padded steps of a batch; None: any number.
         attention_heads: of the self-attention that reads the batches: each has a weight for every two steps of a piece,
             and for every two pieces; 0: there is none.
@@ -81,103 +182,32 @@ class Loader(ABC, Generic[BatchType]):
         batch_steps: int | None = None,
         attention_heads: int = 0,
     ) -> None:
-        for name, value in (("batch_size", batch_size), ("steps", steps), ("batch_steps", batch_steps)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} ({value}) must be at least 1")
+        super().__init__(len(lengths), batch_size=batch_size, seed=seed, steps=steps)
+        check_least(batch_steps=batch_steps)
         self._lengths: Integers = lengths.numpy()
         grid = grid or Grid(torch.ones_like(lengths), lengths)
         _check_weights(grid, attention_heads)
         room = rows_per_batch(grid, batch_size, batch_steps, attention_heads)
         self._apart = [(int(size), np.flatnonzero(room == size)) for size in np.unique(room)[::-1]]
-        self._batch_size = batch_size
         self._shuffle = shuffle
         self._bucket = bucket
-        self._seed = seed
-        self._steps = steps or 0
-        self._epoch = 0
-        self._done = 0  # batches of this epoch that were handed out
-        self._resume_at = 0  # batches that the next pass leaves out
-        self._rank, self._world = 0, 1
 
     @abstractmethod
     def _batch(self, rows: Tensor) -> BatchType:
         """The batch of ``rows`` (B,) int64."""
 
-    def __len__(self) -> int:
-        each = self._batches_per_pass()
-        return max(each, self._steps) if each else 0
-
-    def __iter__(self) -> Iterator[BatchType]:
-        # A generator: nothing is read before the first next(), as Lightning calls iter() before set_epoch().
-        first, self._resume_at = self._resume_at, 0
-        epoch, each = self._epoch, self._batches_per_pass()
-        order: list[Tensor] = []
-        for number in range(first, len(self)):
-            turn, place = divmod(number, each)
-            if place == 0 or not order:
-                order = self._order(epoch, turn)
-            self._done = number + 1
-            yield self._batch(order[place])
-
-    batch_sampler = None  # Lightning asks every loader that has a sampler for this too
-
-    @property
-    def sampler(self) -> Self:
-        """Itself: Lightning calls ``loader.sampler.set_epoch(epoch)`` before every epoch."""
-        return self
-
-    def shard(self, rank: int, world: int) -> Self:
-        """Deal each pass's batches to ``world`` processes and keep this one's; 0 ≤ rank < world.
-
-        Every process gets equally many: up to world - 1 batches of a pass, other ones each time, are left out.
-
-        Raises:
-            DataError: fewer batches than processes.
-        """
-        self._rank, self._world = rank, world
-        if len(self._lengths) and len(self) == 0:
-            raise DataError(
-                f"{len(self._lengths)} rows in batches of {self._batch_size} are too few for {world} devices: "
-                "lower batch_size or devices"
-            )
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next pass takes; another epoch than now starts at its first batch."""
-        if epoch != self._epoch:
-            self._epoch, self._done, self._resume_at = epoch, 0, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """The place inside the epoch; all else follows from the constructor's arguments."""
-        return {
-            "epoch": self._epoch,
-            "batches": self._done,
-            "rows": len(self._lengths),
-            "batch_size": self._batch_size,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Make the next pass give exactly the batches that were left, or a whole epoch if none were.
-
-        Raises:
-            DataError: a state from other data or another batch size.
-        """
-        here = (len(self._lengths), self._batch_size)
-        if (state["rows"], state["batch_size"]) != here:
-            raise DataError(
-                f"the interrupted run had {state['rows']} rows in batches of {state['batch_size']}, and this one has "
-                f"{here[0]} in batches of {here[1]}: resume with the same data and options"
-            )
-        self._epoch, self._done = state["epoch"], state["batches"]
-        self._resume_at = self._done if self._done < len(self) else 0
-
     def _batches_per_pass(self) -> int:
-        """Of this process."""
         return sum(-(-len(rows) // size) for size, rows in self._apart) // self._world
 
+    def _pass(self, epoch: int, turn: int, start: int) -> Iterator[BatchType]:
+        yield from map(self._batch, self._order(epoch, turn)[start:])
+
+    def _said(self, rows: int, batch_size: int) -> str:
+        return f"{rows} rows in batches of {batch_size}"
+
     def _order(self, epoch: int, turn: int) -> list[Tensor]:
-        """The rows of each batch of one pass, the ``turn``-th of its epoch from 0."""
-        generator = np.random.default_rng([self._seed, epoch, turn] if turn else [self._seed, epoch])
+        """The rows of each batch."""
+        generator = chance(self._seed, epoch, turn)
         batches: list[Tensor] = []
         for size, rows in self._apart:
             order = torch.from_numpy(self._arranged(rows, size, generator))
@@ -195,6 +225,18 @@ class Loader(ABC, Generic[BatchType]):
             pool = order[start : start + _POOL * size]  # a view
             pool[:] = pool[np.argsort(self._lengths[pool], kind="stable")]
         return order
+
+
+def check_least(**numbers: int | None) -> None:
+    """Refuse numbers below 1; None is none."""
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} ({value}) must be at least 1")
+
+
+def chance(seed: int, epoch: int, turn: int) -> np.random.Generator:
+    """What the order of a pass is drawn from, the ``turn``-th of its epoch from 0."""
+    return np.random.default_rng([seed, epoch, turn] if turn else [seed, epoch])
 
 
 def rows_per_batch(grid: Grid, batch_size: int, batch_steps: int | None, attention_heads: int = 0) -> Integers:

@@ -8,6 +8,8 @@ from datetime import date, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from harken.data.synthetic_recall import Recall as Recall
+from harken.data.synthetic_recall import recall as recall
 from harken.data.synthetic_shapes import Shapes as Shapes
 from harken.data.synthetic_shapes import shapes as shapes
 from harken.errors import DataError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import tokenizers
@@ -37,7 +37,7 @@ def pipeline(kind: TokenKind, vocabulary: dict[str, int], merges: Merges, lowerc
 
 
 def learned_tokens(
-    kind: TokenKind, texts: Sequence[str], room: int, lowercase: bool, min_count: int
+    kind: TokenKind, texts: Iterable[str], room: int, lowercase: bool, min_count: int
 ) -> tuple[list[str], Merges]:
     """Tokens after the markers, in the order of their ids, and merges in the order learned.
 
@@ -74,7 +74,7 @@ def learned_tokens(
                 vocab_size=room, min_frequency=min_count, show_progress=False, special_tokens=[]
             )
     learner = _prepared(model, kind, lowercase)
-    learner.train_from_iterator(texts, trainer, length=len(texts))
+    learner.train_from_iterator(texts, trainer)
     fitted = json.loads(learner.to_str())["model"]
     return sorted(fitted["vocab"], key=fitted["vocab"].get), [tuple(pair) for pair in fitted.get("merges", [])]
 

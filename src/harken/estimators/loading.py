@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harken.bundle import Bundle
+from harken.config import SequenceRun
 from harken.errors import UsageError
 from harken.estimators.autoencoder import Autoencoder
+from harken.estimators.language_model import LanguageModel
 from harken.estimators.seq2seq import Seq2Seq
 from harken.estimators.sequence import Classifier, Regressor, Tagger
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ESTIMATORS: dict[str, type[Any]] = {
-    estimator.task: estimator for estimator in (Seq2Seq, Classifier, Regressor, Tagger, Autoencoder)
+    estimator.task: estimator for estimator in (Seq2Seq, Classifier, Regressor, Tagger, LanguageModel, Autoencoder)
 }
 """Task → the estimator of its bundles."""
 
@@ -36,6 +38,6 @@ def load(path: str | os.PathLike[str], *, backbone: nn.Module | None = None) -> 
     """
     bundle = Bundle.load(Path(path))
     parts = {} if backbone is None else {"backbone": backbone}
-    if parts and bundle.config.task in ("seq2seq", "autoencoder"):
+    if parts and not isinstance(bundle.config, SequenceRun):
         raise UsageError(f"a model of {bundle.config.task} reads no pictures: leave backbone out")
     return ESTIMATORS[bundle.config.task].from_bundle(bundle, **parts)

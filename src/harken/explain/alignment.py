@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,10 @@ class Attention:
     spans: list[tuple[int, int]]
     weights: Tensor
 
+    across: ClassVar[str] = "input"  # what pictures and tables call the source, …
+    down: ClassVar[str] = "answer"  # the target, …
+    part: ClassVar[str] = "head"  # and each of several heads
+
     def __post_init__(self) -> None:
         expected = (len(self.target_tokens), len(self.source_tokens))
         if self.weights.dim() not in (2, 3) or self.weights.shape[-2:] != expected:
@@ -56,6 +60,11 @@ class Attention:
             )
         if len(self.spans) != len(self.source_tokens):
             raise ShapeError(f"spans ({len(self.spans)}) must be as many as source_tokens ({expected[1]})")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the weights lie between."""
+        return self.source, self.target
 
     @property
     def heads(self) -> list[tuple[int | None, Tensor]]:

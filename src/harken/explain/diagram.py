@@ -1,6 +1,6 @@
 """A `Summary` as a picture: the source on the left, the target on the right, what joins them in the middle.
 
-A model without a target is one chain of layers.
+A model without a target is one chain of layers, and a language model a chain with its past beside it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class _Box(NamedTuple):
 
 def diagram(summary: Summary) -> Figure:
     """Boxes from the ids to the logits with the shapes at the sample input; arrows the way data goes."""
-    boxes, arrows = _chain(summary) if summary.given else _graph(summary)
+    if summary.kind == "language-model":
+        boxes, arrows = _past(summary)
+    else:
+        boxes, arrows = _chain(summary) if summary.given else _graph(summary)
     columns, rows = (max(place) + 1 for place in zip(*((box.column, box.row) for box in boxes.values()), strict=True))
     width, height = columns * _ACROSS, rows * _DOWN
     figure = Figure(figsize=(width, height))
@@ -72,6 +75,35 @@ def _chain(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:
         boxes[f"logits {place}"] = _Box(place, len(summary.layers) + 1, lines, _DATA)
         arrows.append((last.layer, f"logits {place}", "", False))
     return boxes, arrows
+
+
+def _past(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:
+    """A chain of layers, and attention to the right of it."""
+    attentions = [layer for layer in summary.layers if layer.layer.startswith("attention")]
+    joined, last = summary.layer("join"), "recurrent"
+    boxes = {"ids": _Box(0, 0, ["ids so far", f"({', '.join(map(str, summary.given['ids']))})"], _DATA)}
+    arrows = [("ids", "embedding", "", False), ("embedding", "recurrent", "", False)]
+    for row, name in enumerate(("embedding", "recurrent"), start=1):
+        layer = summary.layer(name)
+        assert layer is not None  # every language model has one
+        boxes[name] = _Box(0, row, _lines(layer))
+    for place, layer in enumerate(attentions):
+        heading = f"{layer.layer} over {summary.sample['M']} past steps"
+        boxes[layer.layer] = _Box(1 + place, 3, [heading, _lines(layer)[1]])
+        arrows.append(("recurrent", layer.layer, f"h of layer {place}" if len(attentions) > 1 else "h", False))
+        arrows.append((layer.layer, "join", "context", False))
+    if joined is not None:
+        what = "what is joined" if attentions else "h"
+        heading = f"tanh of a linear map of {what}" if summary.tanh else f"a linear map of {what}"
+        boxes["join"] = _Box(0, 4, [heading, _lines(joined)[1]], _JOIN)
+        arrows.append(("recurrent", "join", "h", False))
+        last = "join"
+    below = len(boxes) - len(attentions) + bool(attentions)
+    output = summary.layers[-1]
+    heading = "output, tied to the embedding" if output.kind.endswith("tied") else "output"
+    boxes["output"] = _Box(0, below, [heading, _lines(output)[1]])
+    boxes["logits"] = _Box(0, below + 1, ["logits", f"({', '.join(map(str, summary.logits))})"], _DATA)
+    return boxes, [*arrows, (last, "output", "", False), ("output", "logits", "", False)]
 
 
 def _graph(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:

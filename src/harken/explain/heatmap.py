@@ -72,7 +72,7 @@ def figure_of(attention: Attention) -> Figure:
     """The heat map as a matplotlib figure; save it with ``bbox_inches="tight"``, or its labels are cut off."""
     across = [shortened(visible(token), _LONGEST_LABEL) for token in attention.source_tokens]
     down = [shortened(visible(token), _LONGEST_LABEL) for token in attention.target_tokens]
-    title = " → ".join(shortened(text, _LONGEST_TITLE) for text in (attention.source, attention.target))
+    title = " → ".join(shortened(text, _LONGEST_TITLE) for text in attention.texts)
     title = " ".join(map(visible, title.split(" ")))  # its spaces need no sign
     families, missing = fonts_for([*across, *down, title])
     across, down = ([drawable(label, missing) for label in labels] for labels in (across, down))
@@ -94,11 +94,11 @@ def figure_of(attention: Attention) -> Figure:
         drawn = weights if weights.numel() else torch.zeros(max(len(down), 1), max(len(across), 1))
         axes.imshow(drawn.float().numpy(), cmap=_COLOURS, norm=scale, interpolation="nearest", aspect="auto")
         _name_tokens(axes, across, down if number == 0 else [], font, cell)
-        axes.set_xlabel("input" if across else "input (empty)")
+        axes.set_xlabel(attention.across + ("" if across else " (empty)"))
         if number == 0:
-            axes.set_ylabel("answer" if down else "answer (empty)")
+            axes.set_ylabel(attention.down + ("" if down else " (empty)"))
         if head is not None:
-            axes.set_title(f"head {head}", size=10)
+            axes.set_title(f"{attention.part} {head}", size=10)
     bar = place(right, _BAR, min(max(height, _SHORTEST_BAR), _LONGEST_BAR))
     figure.colorbar(ScalarMappable(scale, _COLOURS), cax=bar, label="attention weight")
     above = 1 + (0.45 if len(heads) > 1 else 0.2) / height

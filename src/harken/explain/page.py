@@ -63,10 +63,10 @@ def _section(row: int, attention: Attention) -> str:
     largest = float(attention.weights.max()) if attention.weights.numel() else 1.0
     across = [escape(visible(token)) for token in attention.source_tokens]
     down = [escape(visible(token)) for token in attention.target_tokens]
-    title = " → ".join(f"<bdi>{escape(_line(text))}</bdi>" for text in (attention.source, attention.target))
+    title = " → ".join(f"<bdi>{escape(_line(text))}</bdi>" for text in attention.texts)
     note = f"row {row}, darkest = {largest:.3f}"
     maps = (
-        _map(across, down, weights, largest or 1.0, note if head is None else f"{note}, head {head}")
+        _map(across, down, weights, largest or 1.0, note if head is None else f"{note}, {attention.part} {head}")
         for head, weights in attention.heads
     )
     return f"<section>\n<h2>{title}</h2>\n{''.join(maps)}</section>\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from harken.data.batching import ModelInputs, Pieces
 from harken.models.autoencoder import Autoencoder
 from harken.models.convolutional import SpectrogramFrontend
 from harken.models.frontends import SeriesFrontend, WordFrontend
+from harken.models.language_model import LanguageModel
 from harken.models.seq2seq import Seq2SeqModel
 from harken.models.sequence import SequenceModel
 
@@ -43,14 +44,16 @@ class Summary:
     """What `summary()` of an estimator returns.
 
     Args:
-        kind: of the model: plain, peeky, attention or autoencoder; or of the input: text, series, …
+        kind: of the model: plain, peeky, attention, language-model or autoencoder; or of the input: text, series, …
         layers: in the order in which a batch meets them.
         total: number of parameters.
-        joined: the vectors that meet below the decoder, or all that the heads see, with their sizes.
+        joined: the vectors that meet below the decoder or the output layer, or all that the heads see, with their
+            sizes.
         width: length of what the output layer sees.
         logits: shape of the model's output; of several heads, of the first one's.
         sample: axes of the sample input and their sizes.
         given: what goes in → its shape at the sample input; empty for seq2seq, which has two sides.
+        tanh: whether what a layer makes of the joined vectors goes through one.
     """
 
     kind: str
@@ -61,6 +64,7 @@ class Summary:
     logits: list[int]
     sample: dict[str, int] = field(default_factory=lambda: dict(SAMPLE))
     given: dict[str, list[int]] = field(default_factory=dict)
+    tanh: bool = False
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -69,10 +73,13 @@ class Summary:
 
     @property
     def sees(self) -> list[str]:
-        """What the output layer sees: the joined vectors or, with input feeding, the one made of them."""
-        if self.layer("attentional") is None:
-            return self.joined
-        return [f"attentional vector ({self.width}) = tanh of a linear map of {' ⊕ '.join(self.joined)}"]
+        """What the output layer sees: the joined vectors, or the one that a layer between makes of them."""
+        parts = " ⊕ ".join(self.joined)
+        if self.layer("attentional") is not None:
+            return [f"attentional vector ({self.width}) = tanh of a linear map of {parts}"]
+        if self.layer("join") is not None:
+            return [f"{'tanh of a ' if self.tanh else 'a '}linear map ({self.width}) of {parts}"]
+        return self.joined
 
     def table(self) -> str:
         """The layers as a table of text, and a sentence on what the output layer sees."""
@@ -108,12 +115,20 @@ class Summary:
         return f"the output layer sees {' ⊕ '.join(self.sees)}{total}"
 
 
-def summarise(model: Seq2SeqModel | SequenceModel | Autoencoder, config: RunConfig) -> Summary:
+def summarise(model: Seq2SeqModel | SequenceModel | LanguageModel | Autoencoder, config: RunConfig) -> Summary:
     """Run a sample input through the model and write down what comes out of each layer."""
-    if isinstance(model, SequenceModel):
-        return _summarise_sequence(model, config)
-    if isinstance(model, Autoencoder):
-        return _summarise_autoencoder(model)
+    match model:
+        case SequenceModel():
+            return _summarise_sequence(model, config)
+        case LanguageModel():
+            return _summarise_text(model)
+        case Autoencoder():
+            return _summarise_autoencoder(model)
+        case _:
+            return _summarise_pairs(model, config)
+
+
+def _summarise_pairs(model: Seq2SeqModel, config: RunConfig) -> Summary:
     assert isinstance(config, Seq2SeqRun)
     device = next(model.parameters()).device
     rows, source, target = (SAMPLE[axis] for axis in "BST")
@@ -178,6 +193,30 @@ def _summarise_sequence(model: SequenceModel, config: RunConfig) -> Summary:
     return Summary(model.kind, layers, _count(model), [joined], sees, shape, sample, shapes)
 
 
+def _summarise_text(model: LanguageModel) -> Summary:
+    rows, steps = SEQUENCE_SAMPLE.values()
+    config, attentions = model.config, model.attention_layers
+    ids = torch.zeros(rows, steps, dtype=torch.int64, device=model.bias.device)
+    several = len(attentions) > 1
+    parts: dict[str, nn.Module] = {"embedding": model.embedding, "recurrent": model.recurrent}
+    parts |= {f"attention {layer}" if several else "attention": each for layer, each in enumerate(attentions)}
+    if model.join is not None:
+        parts["join"] = model.join
+    output, layers = _watched(model, lambda: model(ids), parts)
+    logits = list(model.logits(output.features).shape)
+    # Of tied weights nothing but the bias is the output layer's own.
+    own = model.bias.numel() + (0 if model.output is None else model.output.numel())
+    layers.append(Layer("output", "Linear, tied" if config.tied else "Linear", {"output": logits}, 1, own))
+    hidden = config.hidden_size
+    joined = [f"h of layer {layer} ({hidden})" for layer in range(config.num_layers)] if several else []
+    joined = joined or [f"{'last ' if config.num_layers > 1 else ''}h ({hidden})"]
+    joined += [f"context{f' {layer}' * several} ({hidden})" for layer in range(len(attentions))]
+    sample = SEQUENCE_SAMPLE | ({"M": config.memory_length} if attentions else {})
+    given, tanh = {"ids": list(ids.shape)}, config.join == "mlp"
+    width = config.embedding_size
+    return Summary("language-model", layers, _count(model), joined, width, logits, sample, given, tanh)
+
+
 def _summarise_autoencoder(model: Autoencoder) -> Summary:
     rows, steps = SEQUENCE_SAMPLE.values()
     device = next(model.parameters()).device
@@ -192,8 +231,10 @@ def _summarise_autoencoder(model: Autoencoder) -> Summary:
     )
 
 
-def _watched(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Layer]]:
-    """What ``run`` returns, and what came out of each child of the model meanwhile, in eval mode."""
+def _watched(
+    model: nn.Module, run: Callable[[], Any], parts: Mapping[str, nn.Module] | None = None
+) -> tuple[Any, list[Layer]]:
+    """What ``run`` returns, and what came out of the parts of the model (its children) meanwhile, in eval mode."""
     was_training, handles = model.training, []
     shapes: dict[str, dict[str, list[int]]] = {}
     calls: dict[str, int] = {}
@@ -205,7 +246,7 @@ def _watched(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Layer]
 
         handles.append(layer.register_forward_hook(note))
 
-    children = dict(model.named_children())
+    children = dict(model.named_children() if parts is None else parts)
     for name, layer in children.items():
         watch(name, layer)
     model.eval()

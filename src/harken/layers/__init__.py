@@ -17,6 +17,8 @@ from harken.layers.convolution import MaskedConv1d, MaskedConv2d, masked_conv1d,
 from harken.layers.gating import GatedAttention
 from harken.layers.local import LocalLinear, local_linear
 from harken.layers.masks import mask_from_lengths, reverse_rows
+from harken.layers.past import Memory, PastAttention, PastOutput, past_mask
+from harken.layers.past_stepper import PastStepper
 from harken.layers.pooling import (
     AttentionPooling,
     GatedPooling,
@@ -35,7 +37,14 @@ from harken.layers.pooling import (
     sum_steps,
 )
 from harken.layers.recurrent import Recurrent, RecurrentOutput
-from harken.layers.regularization import drop_words, dropout, locked_dropout, spec_augment
+from harken.layers.regularization import (
+    WeightDrop,
+    drop_words,
+    dropout,
+    embedding_dropout,
+    locked_dropout,
+    spec_augment,
+)
 from harken.layers.residual import ResidualNetwork
 from harken.layers.spectrogram import LogMelSpectrogram, Spectrogram, count_frames, mel_filters
 from harken.layers.state import GRUState, LSTMState
@@ -58,7 +67,11 @@ __all__ = [
     "LogMelSpectrogram",
     "MaskedConv1d",
     "MaskedConv2d",
+    "Memory",
     "MultiHeadAttention",
+    "PastAttention",
+    "PastOutput",
+    "PastStepper",
     "Pooled",
     "Pooling",
     "QueryPooling",
@@ -70,12 +83,14 @@ __all__ = [
     "Spectrogram",
     "StepPooling",
     "Stepper",
+    "WeightDrop",
     "attend",
     "build_attention",
     "build_pooling",
     "count_frames",
     "drop_words",
     "dropout",
+    "embedding_dropout",
     "final_vector",
     "local_linear",
     "locked_dropout",
@@ -86,6 +101,7 @@ __all__ = [
     "max_steps",
     "mean_steps",
     "mel_filters",
+    "past_mask",
     "reverse_rows",
     "spec_augment",
     "sum_steps",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from harken.engine.directions import GATES, Cell, Weights
 from harken.engine.op import ragged_layer
 from harken.errors import ShapeError, UsageError
-from harken.layers.regularization import dropout
+from harken.layers.regularization import dropout, locked_dropout
 from harken.layers.state import GRUState, LSTMState, State, final_state, split_state
 from harken.layers.stepper import Combine, Stepper
 
@@ -46,6 +46,11 @@ class Recurrent(nn.Module):
         dropout: probability of dropping a value between layers, not after the last, when training.
         combine: the outputs of the "last" layer, the "sum" over all layers, or their "concat".
         bias: with the two bias vectors of torch.
+        weight_dropout: probability of dropping a value of the recurrent matrices when training: DropConnect
+            (Wan et al. 2013), one mask per call for all its rows and steps (Merity et al. 2018, section 2). What the
+            engine sees is a function of the parameter, so the gradient of what is kept reaches it.
+        locked_dropout: between layers, drop the same units at every step of a row instead of single values
+            (Merity et al. 2018, section 4.2). `dropout` is its probability.
 
     Attributes:
         output_size: H, times 2 when bidirectional, times num_layers for "concat".
@@ -65,6 +70,8 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
         combine: Combine = "last",
         bias: bool = True,
+        weight_dropout: float = 0.0,
+        locked_dropout: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (
@@ -74,8 +81,9 @@ class Recurrent(nn.Module):
         ):
             if value < 1:
                 raise UsageError(f"{name} ({value}) must be at least 1")
-        if not 0 <= dropout < 1:
-            raise UsageError(f"dropout ({dropout}) must be a probability from 0 up to, not including, 1")
+        for name, p in (("dropout", dropout), ("weight_dropout", weight_dropout)):
+            if not 0 <= p < 1:
+                raise UsageError(f"{name} ({p}) must be a probability from 0 up to, not including, 1")
         if cell not in GATES:
             raise UsageError(f"cell ({cell!r}) must be 'lstm' or 'gru'")
         if combine not in ("last", "sum", "concat"):
@@ -89,6 +97,8 @@ class Recurrent(nn.Module):
         self.dropout = dropout
         self.combine: Combine = combine
         self.bias = bias
+        self.weight_dropout = weight_dropout
+        self.locked_dropout = locked_dropout
         layer_size = hidden_size * self.num_directions
         self.output_size = layer_size * (num_layers if combine == "concat" else 1)
 
@@ -151,8 +161,9 @@ class Recurrent(nn.Module):
         c_n: list[Tensor] = []
         for layer, (h0, c0) in enumerate(split_state(self.cell, state, self.num_layers, shape)):
             if layer > 0:
-                x = dropout(layers[-1], self.dropout, self.training)
-            weights = [self._weights(suffix) for suffix in self._suffixes(layer)]
+                drop = locked_dropout if self.locked_dropout else dropout
+                x = drop(layers[-1], self.dropout, self.training)
+            weights = [self._weights(suffix, self.training) for suffix in self._suffixes(layer)]
             outputs, h, c = ragged_layer(self.cell, x, lengths, weights, h0, c0)
             layers.append(outputs)  # (B, T, directions * H)
             h_n.append(h)
@@ -169,8 +180,10 @@ class Recurrent(nn.Module):
             case "concat":
                 return torch.cat(layers, -1) if len(layers) > 1 else layers[0]  # (B, T, layers * directions * H)
 
-    def _weights(self, suffix: str) -> Weights:
+    def _weights(self, suffix: str, training: bool = False) -> Weights:
         w_ih, w_hh = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}")
+        if self.weight_dropout:
+            w_hh = dropout(w_hh, self.weight_dropout, training)
         if not self.bias:
             return w_ih, w_hh, None, None
         return w_ih, w_hh, getattr(self, f"bias_ih_{suffix}"), getattr(self, f"bias_hh_{suffix}")
@@ -193,7 +206,15 @@ class Recurrent(nn.Module):
 
     def extra_repr(self) -> str:
         """What `print` shows, as in torch."""
-        options = {"num_layers": 1, "bidirectional": False, "dropout": 0.0, "combine": "last", "bias": True}
+        options = {
+            "num_layers": 1,
+            "bidirectional": False,
+            "dropout": 0.0,
+            "combine": "last",
+            "bias": True,
+            "weight_dropout": 0.0,
+            "locked_dropout": False,
+        }
         shown = [f"{name}={getattr(self, name)}" for name, default in options.items() if getattr(self, name) != default]
         return ", ".join([f"{self.input_size}, {self.hidden_size}, cell={self.cell}", *shown])
 
@@ -224,18 +245,27 @@ class Recurrent(nn.Module):
         """A copy as torch's layer with `batch_first=True`, weights included.
 
         Raises:
-            UsageError: several layers and another `combine` than "last", which is all that torch has.
+            UsageError: several layers and another `combine` than "last", which is all that torch has; or, in training
+                mode, `weight_dropout` or `locked_dropout`, which torch has not: in eval mode they are left out.
         """
+        for name in ("weight_dropout", "locked_dropout"):
+            if self.training and getattr(self, name):
+                raise UsageError(
+                    f"{name} ({getattr(self, name)}) is nothing that torch's layers can train with: "
+                    "call eval() before to_torch() for a copy that answers the same"
+                )
         if self.combine != "last" and self.num_layers > 1:
             raise UsageError(f"combine ({self.combine}) must be 'last': torch's stacks return their last layer only")
         kind = nn.LSTM if self.cell == "lstm" else nn.GRU
+        # Torch warns about dropout in a single layer; locked, it is another thing than torch's.
+        between = self.dropout if self.num_layers > 1 and not self.locked_dropout else 0.0
         layer = kind(
             self.input_size,
             self.hidden_size,
             self.num_layers,
             bias=self.bias,
             batch_first=True,
-            dropout=self.dropout if self.num_layers > 1 else 0.0,  # torch warns about one that never acts
+            dropout=between,
             bidirectional=self.bidirectional,
         ).to(next(self.parameters()))
         layer.load_state_dict(self.state_dict())

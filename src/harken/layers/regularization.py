@@ -1,4 +1,4 @@
-"""What makes training harder so that a model generalises: dropout of values, of whole channels, of words, of bands.
+"""What makes training harder so that a model generalises: dropout of values, channels, weights, words and bands.
 
 All are off outside training. Their masks are drawn per batch, the one place where a row's mates may matter.
 """
@@ -6,7 +6,7 @@ All are off outside training. Their masks are drawn per batch, the one place whe
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harken.errors import ShapeError, UsageError
@@ -45,6 +45,62 @@ def locked_dropout(x: Tensor, p: float, training: bool) -> Tensor:
     if not _drops(p, training):
         return x
     return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)  # (B, 1, D)
+
+
+class WeightDrop(nn.Module):
+    """Dropout of a weight, as a parametrisation: what the module uses is a function of its parameter.
+
+    DropConnect: Wan et al. 2013; on the recurrent matrices of an LSTM: Merity et al. 2018, section 2.
+
+        parametrize.register_parametrization(lstm_cell, "weight_hh", WeightDrop(0.5))
+
+    A new mask is drawn whenever the weight is read; `torch.nn.utils.parametrize.cached()` around the steps of a window
+    holds one. `Recurrent` has it built in (`weight_dropout`).
+
+    Args:
+        p: probability of dropping a value, when training; the rest is divided by 1 - p.
+
+    Raises:
+        UsageError: p outside 0 ≤ p < 1.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        _drops(p, self.training)
+        self.p = p
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight of any shape, with values dropped when training."""
+        return dropout(weight, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """What `print` shows, as in torch."""
+        return f"p={self.p}"
+
+
+def embedding_dropout(x: Tensor, ids: Tensor, vocabulary: int, p: float, training: bool) -> Tensor:
+    """Whole words become 0 at all their places in the batch, and the rest is divided by 1 - p: (..., D) → (..., D).
+
+    Gal & Ghahramani 2016, section 4.2; Merity et al. 2018, section 4.3: dropout of the rows of an embedding matrix,
+    here of the vectors looked up in it, so that it costs what the batch looks up and not the vocabulary.
+
+    Args:
+        x: (..., D), the vectors of `ids`.
+        ids: (...) int64.
+        vocabulary: V, the number of ids.
+        p: see above.
+        training: False: nothing is dropped.
+
+    Raises:
+        ShapeError: x has no vector for each id.
+        UsageError: p outside 0 ≤ p < 1.
+    """
+    if x.shape[:-1] != ids.shape:
+        raise ShapeError(f"x {tuple(x.shape)} must be (..., D), a vector for each of the ids {tuple(ids.shape)}")
+    if not _drops(p, training):
+        return x
+    keep = dropout(x.new_ones(vocabulary), p, training)  # (V,)
+    return x * keep[ids].unsqueeze(-1)
 
 
 def drop_words(ids: Tensor, mask: Tensor, p: float | Tensor, training: bool, unknown: int = 1) -> Tensor:

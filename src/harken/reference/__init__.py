@@ -6,6 +6,7 @@ Read in this order, it is a network that attends, from the ground up:
     dense.py         a layer is parameters + forward + backward; embedding, affine
     recurrent.py     one LSTM step, then an LSTM over rows of unequal length
     attention.py     weights, weighted sum, attention, attention over time
+    past.py          attention of every step over the steps before it, with a memory between windows
     convolution.py   every step, or every step and frequency, mixed with its neighbours
     spectrogram.py   sound → log-mel frames
     local.py         every place of a vector has a window and weights of its own
@@ -40,6 +41,7 @@ from harken.reference.functions import (
 from harken.reference.local import LocalLinear
 from harken.reference.loss import TimeSoftmaxWithLoss
 from harken.reference.optimization import Adam, clip_gradients
+from harken.reference.past import PastAttention
 from harken.reference.pooling import AttentionPooling, GatedAttention, MaxPooling, MeanPooling, SumPooling
 from harken.reference.recurrent import LSTMStep, TimeLSTM, lstm_step, lstm_step_backward
 from harken.reference.seq2seq import AttentionSeq2Seq
@@ -58,6 +60,7 @@ __all__ = [
     "LogMel",
     "MaxPooling",
     "MeanPooling",
+    "PastAttention",
     "SumPooling",
     "TimeAffine",
     "TimeAttention",

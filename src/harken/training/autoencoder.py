@@ -20,7 +20,7 @@ from harken.data.samples import Samples
 from harken.errors import ConfigError, DataError
 from harken.models.autoencoder import Autoencoder, row_errors
 from harken.predictor.autoencoder import BATCH_SIZE, AutoencoderPredictor, quantiles_of
-from harken.training.objective import Loss
+from harken.training.objective import Loss, Objective
 from harken.training.rows import in_few_words
 from harken.training.run import Trained, epoch_steps, train
 from harken.training.run_folder import check_folder, is_first_process
@@ -98,7 +98,7 @@ def train_autoencoder(
     )
 
 
-class AutoencoderObjective:
+class AutoencoderObjective(Objective):
     """The mean squared error of a row over its own real values, in standardised units; every row counts alike.
 
     In training a decoder that feeds back reads true steps; validation rows are rebuilt as they will be in use.

@@ -213,7 +213,9 @@ class Examples(pl.Callback):
             for name in self.objective.headline
             if name in epoch.valid
         )
-        self.show(f"epoch {epoch.epoch}/{self.epochs}: {', '.join(told)} on {self.rows:,} validation rows")
+        self.show(
+            f"epoch {epoch.epoch}/{self.epochs}: {', '.join(told)} on {self.rows:,} validation {self.objective.noun}"
+        )
         for line in self.objective.examples():
             self.show(line)
 

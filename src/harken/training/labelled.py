@@ -13,7 +13,7 @@ from harken.data.labels import Head
 from harken.models.heads import count, head_loss, predictions
 from harken.models.sequence import SequenceModel
 from harken.training.metrics import Answered, Scores, all_right, joined, score
-from harken.training.objective import Loss
+from harken.training.objective import Loss, Objective
 
 SHARES = {  # names of scores that lie between 0 and 1, by the kind of head
     "binary": ("accuracy", "macro_f1", "calibration_error"),
@@ -25,7 +25,7 @@ SHARES = {  # names of scores that lie between 0 and 1, by the kind of head
 HEADLINE = {"binary": "accuracy", "classes": "accuracy", "tags": "accuracy", "multi-label": "micro_f1", "values": "r2"}
 
 
-class SequenceObjective:
+class SequenceObjective(Objective):
     """What is learned from labels, and how well.
 
     The loss of a step is the sum over its real targets, each times the weights of its sample and class, divided by how

@@ -104,7 +104,7 @@ class TrainingModule(pl.LightningModule):
         optimizer = TableAdamW(
             self._groups(found),
             lr=options.learning_rate,
-            fused="mixed" not in self.trainer.precision,  # Lightning refuses to clip under a fused step then
+            fused=self.trainer.precision != "16-mixed",  # whose gradients are scaled until they are clipped
         )
         # Counted by us: asking Lightning sets the loader up before a checkpoint is read, and its place is then lost.
         steps = options.epochs * len(self.train_dataloader())
@@ -125,8 +125,8 @@ class TrainingModule(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Lightning's way, which knows no sparse gradients, or ours."""
-        if not self._sparse:
+        """Lightning's way, which knows no sparse gradients and refuses a fused step in bfloat16, or ours."""
+        if not self._sparse and self.trainer.precision != "bf16-mixed":
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
             clip_gradients(self.model.parameters(), gradient_clip_val)
@@ -134,6 +134,7 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the running mean of the epoch's loss, and where in the epoch it is: a checkpoint may lie inside one."""
         checkpoint["harken_data"] = self.data
+        checkpoint["harken_objective"] = self.objective.state_dict()
         checkpoint["harken_loss"] = [self._loss_sum.clone(), self._loss_count.clone()]
         checkpoint["harken_place"] = [self.batches.state_dict()["batches"], len(self.batches)]
 
@@ -163,6 +164,7 @@ class TrainingModule(pl.LightningModule):
                 "used, and started from with --init-from, but the run cannot go on"
             )
         self._loss_sum, self._loss_count = checkpoint["harken_loss"]
+        self.objective.load_state_dict(checkpoint.get("harken_objective", {}))
         # Lightning reads the weights before it gives the model its precision, and they would be rounded on the way.
         self.model.to(next(w.dtype for w in checkpoint["state_dict"].values() if w.is_floating_point()))
 

@@ -24,11 +24,20 @@ class Objective(Protocol):
     """
 
     unit: str  # of the loss, such as "nats per token"
+    noun: str = "rows"  # what validation counts
     shares: tuple[str, ...]  # names in `result` whose values lie between 0 and 1: shown in %, drawn as curves
     headline: tuple[str, ...]  # names in `result` to tell after each epoch, in this order
 
     def loss(self, model: Any, batch: Any) -> Loss:
         """What the training step on this batch lowers, total / counted."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What one training batch leaves to the next, as plain lists and tensors; most tasks leave nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        return
 
     def reset(self) -> None:
         """Forget every batch added so far."""

@@ -16,7 +16,7 @@ from harken.data.features import Tokenizer
 from harken.errors import DataError
 from harken.models.seq2seq import Seq2SeqModel, token_loss
 from harken.predictor.seq2seq import BATCH_SIZE, default_max_length
-from harken.training.objective import Loss
+from harken.training.objective import Loss, Objective
 from harken.training.run import Trained, epoch_steps, train
 from harken.training.run_folder import check_folder
 from harken.training.scoring import Scorer
@@ -29,7 +29,7 @@ class Texts(NamedTuple):
     targets: Sequence[str]
 
 
-class Seq2SeqObjective:
+class Seq2SeqObjective(Objective):
     """Negative log-likelihood of the true next token; scores of a `Scorer`.
 
     Args:

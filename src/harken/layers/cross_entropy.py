@@ -1,0 +1,139 @@
+"""The output layer and its loss in one, without ever holding the logits of all tokens.
+
+With a large vocabulary V the logits are the largest tensor of a model, and most of what a training step does is to
+write and read them. Here they are made for some rows at a time, few enough to stay in the cache, and turned into
+gradients there and then, as Hsu et al. 2024 ("Liger Kernel", section 3.2) do it on GPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from harken.errors import ShapeError
+
+_HELD = 7 << 20
+"""Logits that are held at once: 28 MiB in float32. From 32 MiB on the C library takes fresh pages for every tensor, and
+to clear them costs more than the products; with fewer, the gradient of W is added up in more pieces."""
+
+
+def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    """The sum of −log softmax(W x + b)[target] over all rows, (), in nats.
+
+    The gradients are computed on the way, where any is wanted, and only scaled in the backward pass; there is no second
+    derivative. Under autocast the products are in its type, and the softmax and all sums in float32.
+
+    Args:
+        x: (N, E).
+        weight: W, (V, E).
+        bias: b, (V,), or None.
+        targets: (N,) int64.
+
+    Raises:
+        ShapeError: a tensor whose shape does not fit.
+    """
+    _check(x, weight, bias, targets)
+    if torch.compiler.is_compiling():
+        return F.cross_entropy(F.linear(x, weight, bias), targets, reduction="sum")
+    if not torch.is_grad_enabled():  # autograd.Function is told what requires a gradient, not whether any is recorded
+        return -token_log_probabilities(x, weight, bias, targets).sum().to(x.dtype)
+    loss: Tensor = _LinearCrossEntropy.apply(x, weight, bias, targets)  # type: ignore[no-untyped-call]
+    return loss
+
+
+@torch.no_grad()
+def token_log_probabilities(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    """log softmax(W x + b)[target] of each row, (N,), in nats; no gradient. Arguments as `linear_cross_entropy`."""
+    _check(x, weight, bias, targets)
+    found = [_log_probabilities(rows, weight, bias, some)[1] for _, rows, some in _chunks(x, targets, len(weight))]
+    return torch.cat(found) if found else x.new_zeros(0)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        precise = torch.promote_types(x.dtype, torch.float32)
+        total = torch.zeros((), dtype=precise, device=x.device)
+        d_x = torch.empty_like(x) if wants_x else None
+        d_weight: Tensor | None = None
+        d_bias = torch.zeros_like(bias, dtype=precise) if wants_bias and bias is not None else None
+        wide, (x, weight) = x, _cast(x, weight)
+        with torch.autocast(x.device.type, enabled=False):
+            for start, rows, some in _chunks(x, targets, len(weight)):
+                chances, found = _log_probabilities(rows, weight, bias, some)
+                total -= found.sum()
+                if not any(ctx.needs_input_grad[:3]):
+                    continue
+                chances[torch.arange(len(some), device=some.device), some] -= 1  # now the gradient of the logits
+                if d_bias is not None:
+                    d_bias += chances.sum(0)
+                d_logits = chances.to(rows.dtype)  # (n, V)
+                if d_x is not None:
+                    d_x[start : start + len(rows)] = _product(d_logits, weight.t())
+                if wants_weight:
+                    part = _product(d_logits.t(), rows.t())  # (V, E)
+                    d_weight = part.to(precise) if d_weight is None else d_weight.add_(part)
+        if wants_weight:
+            d_weight = torch.zeros_like(weight) if d_weight is None else d_weight
+            d_weight = d_weight.to(wide.dtype)
+        ctx.save_for_backward(d_x, d_weight, None if d_bias is None else d_bias.to(wide.dtype))
+        return total.to(wide.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        return (*(None if part is None else part * scale for part in ctx.saved_tensors), None)
+
+
+def _log_probabilities(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities of all tokens (n, V), and log-probabilities of the targets (n,), float32 at least."""
+    logits = _product(x, weight, bias)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    chances = F.softmax(logits, dim=-1)
+    # log Σ exp(logits) by way of the largest, whose probability is 1 / V or more: a sum less to make.
+    right = logits.gather(1, targets.unsqueeze(-1)).squeeze(-1)
+    return chances, right - logits.amax(-1) + chances.amax(-1).log()
+
+
+def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """a bᵀ + bias, (n, k), (m, k) and (m,) → (n, m).
+
+    In float32 on a CPU by oneDNN: PyTorch takes MKL there, which on AMD's processors is half as quick.
+    """
+    if _ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+        return found
+    return a @ b.t() if bias is None else torch.addmm(bias.to(a.dtype), a, b.t())
+
+
+_ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _cast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """In autocast's type, where it is on."""
+    device = tensors[0].device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
+    return tensors
+
+
+def _chunks(x: Tensor, targets: Tensor, vocabulary: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Where some rows begin, they, and their targets: as many rows as may have logits at once."""
+    size = max(1, _HELD // max(1, vocabulary))
+    for start in range(0, len(x), size):
+        yield start, x[start : start + size], targets[start : start + size]
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> None:
+    if x.dim() != 2 or targets.shape != x.shape[:1]:
+        raise ShapeError(f"x {tuple(x.shape)} and targets {tuple(targets.shape)} must be (N, E) and (N,)")
+    if weight.dim() != 2 or weight.shape[1] != x.shape[1]:
+        raise ShapeError(f"weight {tuple(weight.shape)} must be (V, E) with the E of x {tuple(x.shape)}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"bias {tuple(bias.shape)} must be (V,) with the V of weight {tuple(weight.shape)}")
