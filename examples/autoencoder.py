@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
 
-    options = {"epochs": 6, "min_steps": 500, "learning_rate": 0.01} if quick else {}
+    options = {"epochs": 5, "min_steps": 300, "learning_rate": 0.01} if quick else {}
     films = make_films(50, seed=0)
     rebuilt = harken.Autoencoder(**options, latent_size=4).fit(films).reconstruct(films)
     error = np.mean([np.abs(a - b).mean() for a, b in zip(films, rebuilt, strict=True)])

@@ -17,7 +17,7 @@ from harken.testing import check_padding
 LENGTHS = torch.tensor([3, 0, 5, 1])
 OPTIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "gru, both directions": {"cell": "gru", "bidirectional": True},
+    "gru, one direction": {"cell": "gru", "bidirectional": False},
     "two layers, from the end": {"num_layers": 2, "reverse_target": True},
     "feed back": {"feed_back": True},
     "feed back, gru, from the end": {"feed_back": True, "cell": "gru", "num_layers": 2, "reverse_target": True},

@@ -19,6 +19,7 @@ LENGTHS = torch.tensor([4, 0, 7, 1, 5])
 MEAN, SCALE = np.array([1.0, -2.0, 0.5]), np.array([2.0, 0.5, 1.5])
 WAYS = {
     "repeat": {},
+    "repeat, one direction": {"bidirectional": False},
     "repeat, from the end": {"reverse_target": True},
     "true steps": {"feed_back": True},
     "true steps, from the end": {"feed_back": True, "reverse_target": True},
@@ -52,9 +53,9 @@ def found_of(model: Autoencoder, values: Tensor, way: str) -> Arrays:
     return {name: tensor.detach().numpy() for name, tensor in found.items()}
 
 
-def lstm(weights: Arrays, name: str) -> TimeLSTM:
+def lstm(weights: Arrays, name: str, suffix: str = "l0") -> TimeLSTM:
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    return TimeLSTM(*(weights[f"{name}.{kind}_l0"] for kind in kinds))
+    return TimeLSTM(*(weights[f"{name}.{kind}_{suffix}"] for kind in kinds))
 
 
 def turned(x: Any, reverse: bool) -> Any:
@@ -77,8 +78,11 @@ class Reference:
     def forward(self, values: Any) -> Arrays:
         w, reverse = self.w, self.config.reverse_target
         self.x = np.where(self.mask[..., None], (values - MEAN) / SCALE, 0)  # (B, T, D)
-        self.encoder, zeros = lstm(w, "encoder"), np.zeros((B, H))
-        _, self.h, _ = self.encoder.forward(self.x, LENGTHS.numpy(), zeros, zeros)
+        self.suffixes, zeros = ["l0", "l0_reverse"][: 2 if self.config.bidirectional else 1], np.zeros((B, H))
+        self.encoders = [lstm(w, "encoder", suffix) for suffix in self.suffixes]
+        ways = [turned(self.x, backwards) for backwards in (False, True)]
+        ends = [cell.forward(x, LENGTHS.numpy(), zeros, zeros) for cell, x in zip(self.encoders, ways, strict=False)]
+        self.h = np.concatenate([h for _, h, _ in ends], 1)  # (B, H), or of both directions (B, 2H)
         self.latent = self.h @ w["latent.weight"].T + w["latent.bias"]  # (B, Z)
         start = self.latent @ w["bridge.weight"].T + w["bridge.bias"]  # (B, 2H), h then c
         h, c = start[:, :H], start[:, H:]
@@ -113,17 +117,19 @@ class Reference:
         self._add("bridge", dstart, self.latent)
         dlatent += dstart @ self.w["bridge.weight"]
         self._add("latent", dlatent, self.h)
-        self.encoder.backward(np.zeros((B, T, H)), dlatent @ self.w["latent.weight"], np.zeros((B, H)))
-        self._take("encoder", self.encoder)
+        dh = dlatent @ self.w["latent.weight"]
+        for place, (cell, suffix) in enumerate(zip(self.encoders, self.suffixes, strict=True)):
+            cell.backward(np.zeros((B, T, H)), dh[:, place * H : (place + 1) * H], np.zeros((B, H)))
+            self._take("encoder", cell, suffix)
         return {f"d {name}": grad for name, grad in self.grads.items()}
 
     def _add(self, name: str, dy: Any, x: Any) -> None:
         self.grads[f"{name}.weight"] += dy.T @ x
         self.grads[f"{name}.bias"] += dy.sum(0)
 
-    def _take(self, name: str, cell: TimeLSTM) -> None:
+    def _take(self, name: str, cell: TimeLSTM, suffix: str = "l0") -> None:
         for kind, grad in cell.grads.items():
-            self.grads[f"{name}.{kind}_l0"] += grad
+            self.grads[f"{name}.{kind}_{suffix}"] += grad
 
 
 def wanted_of(model: Autoencoder, values: Tensor, way: str) -> Arrays:
@@ -186,5 +192,5 @@ def test_a_fault_is_noticed(fault: str, values: Tensor, monkeypatch: pytest.Monk
         case "a bias forgotten":
             model.bridge.bias.data.zero_()
         case "h of other rows":
-            monkeypatch.setattr(autoencoder, "final_vector", lambda state, n: state.h[-n:].reshape(B, -1).flip(0))
+            monkeypatch.setattr(autoencoder, "final_vector", lambda state, n: state.h[-n:].reshape(B, -1))
     assert worst(found_of(model, values, way), wanted) > 1e-3
