@@ -80,7 +80,7 @@ def _chain(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:
 def _past(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:
     """A chain of layers, and attention to the right of it."""
     attentions = [layer for layer in summary.layers if layer.layer.startswith("attention")]
-    joined, last = summary.layer("join"), "recurrent"
+    joined, last, below = summary.layer("join"), "recurrent", 2
     boxes = {"ids": _Box(0, 0, ["ids so far", f"({', '.join(map(str, summary.given['ids']))})"], _DATA)}
     arrows = [("ids", "embedding", "", False), ("embedding", "recurrent", "", False)]
     for row, name in enumerate(("embedding", "recurrent"), start=1):
@@ -93,12 +93,12 @@ def _past(summary: Summary) -> tuple[dict[str, _Box], list[Arrow]]:
         arrows.append(("recurrent", layer.layer, f"h of layer {place}" if len(attentions) > 1 else "h", False))
         arrows.append((layer.layer, "join", "context", False))
     if joined is not None:
-        what = "what is joined" if attentions else "h"
-        heading = f"tanh of a linear map of {what}" if summary.tanh else f"a linear map of {what}"
-        boxes["join"] = _Box(0, 4, [heading, _lines(joined)[1]], _JOIN)
+        heading = "tanh of a linear map" if summary.tanh else "a linear map"
+        below = 4 if attentions else 3  # a row of its own for attention, beside the chain
+        boxes["join"] = _Box(0, below, [heading, _lines(joined)[1]], _JOIN)
         arrows.append(("recurrent", "join", "h", False))
         last = "join"
-    below = len(boxes) - len(attentions) + bool(attentions)
+    below += 1
     output = summary.layers[-1]
     heading = "output, tied to the embedding" if output.kind.endswith("tied") else "output"
     boxes["output"] = _Box(0, below, [heading, _lines(output)[1]])
