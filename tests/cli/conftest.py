@@ -136,6 +136,39 @@ def train():
     return train_quietly
 
 
+SENTENCES = ("the cat sat on the mat", "a dog sat on a log", "the dog saw the cat", "who is not a cat ?")
+
+TINY_TEXT = (
+    *("--task", "language-model", "--hidden-size", "16", "--embedding-size", "16", "--memory-length", "12"),
+    *("--epochs", "1", "--batch-size", "4", "--bptt", "20"),
+)
+
+
+def write_text(path: Path, lines: int = 80) -> Path:
+    """Lines of running text, each of one of a few sentences."""
+    path.write_text("".join(f"{SENTENCES[n * n % 7 % 4]}\n" for n in range(lines)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def writer(tmp_path_factory):
+    """A language model of words that attends to every layer, and the text that it was trained on beside it."""
+    folder = tmp_path_factory.mktemp("text")
+    return train_quietly(write_text(folder / "book.txt"), folder / "run", *TINY_TEXT, "--attend-layers", "all")
+
+
+@pytest.fixture(scope="session")
+def tiny_text():
+    """Options that train on `text` in a moment."""
+    return TINY_TEXT
+
+
+@pytest.fixture
+def text(tmp_path):
+    """A fresh file of running text."""
+    return write_text(tmp_path / "book.txt")
+
+
 @pytest.fixture
 def pairs(tmp_path):
     """A fresh file of pairs."""

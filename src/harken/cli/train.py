@@ -16,7 +16,7 @@ from harken.cli.options import Debug, Json, described, fields, takes
 from harken.cli.output import INTERRUPTED, chatter_aside, print_json, print_metrics, said_once, say, show, working
 from harken.cli.texts import warn_of_skipped
 from harken.config import AutoencoderRun, LanguageModelRun, RunConfig, Seq2SeqRun, SequenceRun
-from harken.errors import UsageError
+from harken.errors import DataError, UsageError
 
 EXAMPLE = "harken train pairs.txt --epochs 5 --out runs/mine"
 
@@ -136,7 +136,12 @@ def _fit_pairs(config: Seq2SeqRun, out: Path, *, resume: bool, overwrite: bool) 
     from harken.estimators.seq2seq import Seq2Seq
 
     with working(f"Reading {config.data.train}"):
-        pairs = read_pairs(str(config.data.train), config.data)
+        try:
+            pairs = read_pairs(str(config.data.train), config.data)
+        except DataError as error:
+            if "there is no delimiter" not in str(error):
+                raise
+            raise DataError(f"{error}; running text is learned with --task language-model") from None
         held_out = config.data.validation
         validation = read_pairs(held_out, config.data) if isinstance(held_out, str) else None
     warn_of_skipped(pairs)
