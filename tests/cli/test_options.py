@@ -188,7 +188,8 @@ def test_help_says_whose_an_option_is_and_what_holds_without_it(harken):
         in out
     )
     assert (
-        "Default: 128 (seq2seq), by the kind of input (classify, regress and tag), 32 (language-model and autoencoder)."
+        "Default: 128 (seq2seq), by the kind of input (classify, regress and tag), 20 (language-model), "
+        "32 (autoencoder)."
         in out
     )
     assert "Default: 4 (seq2seq), 1 (classify, regress and tag)." in out

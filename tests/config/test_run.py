@@ -99,13 +99,15 @@ def test_three_spellings() -> None:
         (lambda: Seq2SeqRun.from_yaml("task: classify"), "task ('classify'): input should be 'seq2seq'"),
         (
             lambda: RunConfig.from_yaml("task: juggle"),
-            "task ('juggle'): input should be 'autoencoder', 'classify', 'language-model', 'regress', 'seq2seq' or 'tag'",
+            "task ('juggle'): input should be 'autoencoder', 'classify', 'language-model', 'regress', "
+            "'seq2seq' or 'tag'",
         ),
         (lambda: RunConfig.from_yaml("task: [tag]"), "task (['tag'])"),
         (lambda: Seq2SeqRun().override(task="juggle"), "task ('juggle')"),
         (
             lambda: Seq2SeqRun().override(tokens="word"),
-            "'tokens' is an option of task=classify or language-model or regress or tag, not of task=seq2seq: did you mean",
+            "'tokens' is an option of task=classify or language-model or regress or tag, "
+            "not of task=seq2seq: did you mean",
         ),
         (
             lambda: SequenceRun().override(task="regress", source_tokens="word"),

@@ -43,8 +43,8 @@ class LanguageModelConfig(Section):
     """The shape of a language model."""
 
     cell: Literal["lstm", "gru"] = Field("lstm", description="Recurrent cell.")
-    embedding_size: int = Field(400, ge=1, description="Length of a token's vector.")
-    hidden_size: int = Field(400, ge=1, description="Units per recurrent layer.")
+    embedding_size: int = Field(256, ge=1, description="Length of a token's vector.")
+    hidden_size: int = Field(256, ge=1, description="Units per recurrent layer.")
     num_layers: int = Field(2, ge=1, description="Stacked recurrent layers.")
     tied: bool = Field(
         True, description="The output layer's weights are the tokens' vectors (Inan et al. 2017; Press & Wolf 2017)."
@@ -62,20 +62,20 @@ class LanguageModelConfig(Section):
         description="How state and context become what the output layer reads: linearly, or with a tanh after.",
     )
     dropout: float = Field(
-        0.3,
+        0.2,
         ge=0,
         lt=1,
         description="Probability of dropping a unit at all steps of a window, between recurrent layers and before the "
         "output layer.",
     )
     input_dropout: float = Field(
-        0.2, ge=0, lt=1, description="Probability of dropping a coordinate of the tokens' vectors at all steps."
+        0.1, ge=0, lt=1, description="Probability of dropping a coordinate of the tokens' vectors at all steps."
     )
     embedding_dropout: float = Field(
         0.05, ge=0, lt=1, description="Probability of dropping a word, all its vectors in a batch."
     )
     weight_dropout: float = Field(
-        0.2, ge=0, lt=1, description="Probability of dropping a recurrent weight for a window."
+        0.1, ge=0, lt=1, description="Probability of dropping a recurrent weight for a window."
     )
 
     @model_validator(mode="after")
@@ -90,9 +90,9 @@ class LanguageModelConfig(Section):
 class LanguageModelTraining(TrainingConfig):
     """How the weights are found."""
 
-    epochs: int = Field(20, ge=1, description="Passes over the text, at most.")
-    batch_size: int = Field(32, ge=1, description="Places at which the text is read at once.")
-    bptt: int = Field(70, ge=1, description="Tokens that gradients reach back over; the state is carried further.")
+    epochs: int = Field(10, ge=1, description="Passes over the text, at most.")
+    batch_size: int = Field(20, ge=1, description="Places at which the text is read at once.")
+    bptt: int = Field(35, ge=1, description="Tokens that gradients reach back over; the state is carried further.")
     vary_bptt: bool = Field(True, description="Draw how far anew for every window (Merity et al. 2018, section 4.1).")
     learning_rate: float = Field(0.003, gt=0, description="Adam's step size, at its peak.")
     clip_norm: float = Field(
