@@ -189,8 +189,7 @@ def test_help_says_whose_an_option_is_and_what_holds_without_it(harken):
     )
     assert (
         "Default: 128 (seq2seq), by the kind of input (classify, regress and tag), 20 (language-model), "
-        "32 (autoencoder)."
-        in out
+        "32 (autoencoder)." in out
     )
     assert "Default: 4 (seq2seq), 1 (classify, regress and tag)." in out
     assert "Ignore white space around every text. Not for language-model and autoencoder. Default: yes." in out

@@ -113,19 +113,6 @@ class LanguagePredictor(NamedTuple):
         return [row[:length] for row, length in zip(joined, lengths.tolist(), strict=True)]
 
 
-def spans_of(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
-    """Where each token of a text lies in it: (start, end) in characters; an end marker is a line feed."""
-    if tokenizer.eos_id is None:
-        return tokenizer.spans(text)
-    found, start = [], 0
-    for line in text.split("\n"):
-        end = start + len(line)
-        found += [(start + first, start + last) for first, last in tokenizer.spans(line)]
-        found.append((end, end + 1))
-        start = end + 1
-    return found[:-1]  # the last line has no end
-
-
 def tokens_written(
     model: LanguageModel, tokenizer: Tokenizer, prompt: Sequence[int], generation: GenerationConfig, seed: int
 ) -> Iterator[int]:
@@ -176,7 +163,7 @@ def written(
 ) -> Iterator[str]:
     """What goes on after a prompt, piece by piece."""
     ids = tokens_written(model, tokenizer, encode_prompt(prompt, tokenizer).tolist(), generation, seed)
-    after_word = tokenizer.kind in ("word", "wordpunct") and prompt[-1:] not in ("", "\n")
+    after_word = tokenizer.kind in ("word", "wordpunct") and prompt != "" and not prompt[-1].isspace()
     return pieces_of_text(tokenizer, ids, joined=after_word)
 
 
