@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,33 @@ def check_out(out: Path, data: str | None, suffixes: Sequence[str] = SUFFIXES, o
         raise UsageError(f"{option} {out} is a folder: name a file")
     if data is not None and out.exists() and Path(data).exists() and out.samefile(data):
         raise UsageError(f"{option} {out} is the file that is read: name another one")
+
+
+def leave_out_key(estimator: Any, options: Mapping[str, Any], ours: Collection[str]) -> None:
+    """Name rows by their number where the run's own key is called as a column of answers, and nobody typed it."""
+    if "key" not in options and estimator.config.data.key in ours:
+        estimator.config = estimator.config.override(key=None)
+
+
+def row_names(
+    column: str | None, keys: Sequence[Any] | None, rows: Sequence[int], ours: Collection[str], out: Path | None
+) -> tuple[str, Sequence[Any]]:
+    """What rows are called, beside their answers: the name of the column, and a name for each.
+
+    Args:
+        column: that holds the keys.
+        keys: None: there are none, and rows are called by their number.
+        rows: the numbers.
+        ours: names of columns of answers.
+        out: the file that is to be written.
+
+    Raises:
+        UsageError: the keys' column is called as one of ours.
+    """
+    name = (column if keys is not None else None) or "row"
+    if name in ours:
+        raise UsageError(f"--key {name} is the name of a column of answers: rename the key's column")
+    return name, storable(rows if keys is None else keys, out)
 
 
 def storable(keys: Sequence[Any], out: Path | None) -> Sequence[Any]:

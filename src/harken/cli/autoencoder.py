@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harken.cli.answers import storable
+from harken.cli.answers import leave_out_key, row_names
 from harken.cli.examples import read_file
-from harken.cli.output import print_metrics, say, show, working
+from harken.cli.output import print_metrics, say_written, show, working
 from harken.cli.texts import warn_of_empty
 from harken.config import AutoencoderRun
 from harken.errors import DataError, UsageError
@@ -78,13 +78,10 @@ def predict(
     strict: bool,
 ) -> tuple[dict[str, Sequence[Any]], list[str]]:
     """The columns of answers, and a line for each."""
-    if "key" not in options and estimator.config.data.key in OURS:
-        estimator.config = estimator.config.override(key=None)
+    leave_out_key(estimator, options, OURS)
     examples = _asked(estimator, texts, data, require_key="key" in options)
-    name = (examples.config.key or examples.config.id if examples.keys is not None else None) or "row"
-    if name in OURS:
-        raise UsageError(f"--key {name} is the name of a column of answers: rename the key's column")
-    names = storable(examples.rows if examples.keys is None else examples.keys, out)
+    column = examples.config.key or examples.config.id
+    name, names = row_names(column, examples.keys, examples.rows, OURS, out)
     samples = _samples(estimator, examples, str(data))
     warn_of_empty(int((samples.rows.lengths == 0).sum()), len(samples), "rows", strict)
     with working(f"Answering {len(examples)} rows"):
@@ -108,8 +105,7 @@ def explain(
     with working(f"Answering {len(examples)} rows"):
         found = estimator.explain(samples)
     if out is not None:
-        files = write(found, out, examples.rows)
-        say(f"wrote {files[0]}" if len(files) == 1 else f"wrote {files[0]} to {files[-1]}")
+        say_written(write(found, out, examples.rows))
     elif not as_json:
         for one in found:
             _show(one)

@@ -14,7 +14,7 @@ from harken.cli.answers import check_out
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_asked, warn_of_inputs
 from harken.cli.options import ANSWERING, READING, Data, Debug, Json, Run, Texts, refuse_useless, takes
-from harken.cli.output import chatter_aside, print_json, print_table, say, working
+from harken.cli.output import chatter_aside, print_json, print_table, say_written, working
 from harken.cli.runs import open_run
 from harken.cli.texts import check_answerable, read_texts, typed_or_piped, warn_of_unknown
 from harken.errors import DataError, UsageError
@@ -141,7 +141,7 @@ def _rows(attentions: list[Any], rows: list[int], out: Path | None, as_json: boo
     from harken.explain.heatmap import write
 
     if out is not None:
-        _say_written(write(attentions, out, rows))
+        say_written(write(attentions, out, rows))
         return []
     if not as_json:
         for attention in attentions:
@@ -176,7 +176,7 @@ def _examples(
     with working(f"Answering {len(examples.inputs)} rows"):
         readings = estimator.explain(examples.inputs, by=by, head=head)
     if out is not None:
-        _say_written(write(readings, out, examples.rows))
+        say_written(write(readings, out, examples.rows))
     elif not as_json:
         for reading in readings:
             _show(reading)
@@ -195,10 +195,6 @@ def _answers(row: int, reading: Reading) -> dict[str, Any]:
         if answer.probability is not None:
             found[beside] = answer.probability
     return found
-
-
-def _say_written(files: list[Path]) -> None:
-    say(f"wrote {files[0]}" if len(files) == 1 else f"wrote {files[0]} to {files[-1]}")
 
 
 def _show(reading: Reading) -> None:

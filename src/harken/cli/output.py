@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT, as shells count
@@ -30,6 +31,11 @@ ALONE = ("accuracy", "micro_f1", "r2")  # of a single head: one of these is its 
 def say(sentence: str) -> None:
     """One line on standard error."""
     print(" ".join(sentence.splitlines()), file=sys.stderr)
+
+
+def say_written(files: Sequence[Path]) -> None:
+    """Which files there are now: one, or the first and the last."""
+    say(f"wrote {files[0]}" if len(files) == 1 else f"wrote {files[0]} to {files[-1]}")
 
 
 def show(line: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harken.cli import autoencoder
-from harken.cli.answers import check_out, storable, write_answers
+from harken.cli.answers import check_out, leave_out_key, row_names, write_answers
 from harken.cli.examples import READING as EXAMPLES
 from harken.cli.examples import read_asked, warn_of_inputs
 from harken.cli.options import ANSWERING, READING, WRITING, Data, Debug, Json, Run, Texts, takes
@@ -100,13 +100,9 @@ def _rewritten(
     strict: bool,
 ) -> tuple[dict[str, Sequence[Any]], list[str]]:
     """The columns of answers, and a line for each."""
-    if "key" not in options and estimator.config.data.key in OURS:
-        estimator.config = estimator.config.override(key=None)
+    leave_out_key(estimator, options, OURS)
     pairs = read_texts(texts, data, estimator.config.data, require_key="key" in options)
-    name = (estimator.config.data.key if pairs.keys is not None else None) or "row"
-    if name in OURS:
-        raise UsageError(f"--key {name} is the name of a column of answers: rename the key's column")
-    names = storable(pairs.rows if pairs.keys is None else pairs.keys, out)
+    name, names = row_names(estimator.config.data.key, pairs.keys, pairs.rows, OURS, out)
     check_answerable(estimator.source_tokenizer, pairs.sources, estimator.config.data, strict)
     with working(f"Answering {len(pairs.sources)} texts"):
         predictions = estimator.predict_with_probability(pairs.sources)
@@ -124,13 +120,10 @@ def _answered(
     """The same for labels, values and tags: a column for each head, and one for how probable its answers are."""
     heads, several = estimator.heads_, len(estimator.heads_) > 1
     ours = {name for head in heads for name in (head.name, f"{head.name}_probability")} if several else set(OURS)
-    if "key" not in options and estimator.config.data.key in ours:
-        estimator.config = estimator.config.override(key=None)
+    leave_out_key(estimator, options, ours)
     examples = read_asked(estimator, texts, data, require_key="key" in options)
-    name = (examples.config.key or examples.config.id if examples.keys is not None else None) or "row"
-    if name in ours:
-        raise UsageError(f"--key {name} is the name of a column of answers: rename the key's column")
-    names = storable(examples.rows if examples.keys is None else examples.keys, out)
+    column = examples.config.key or examples.config.id
+    name, names = row_names(column, examples.keys, examples.rows, ours, out)
     warn_of_inputs(estimator.predictor.encoder, examples.inputs, strict)
     with working(f"Answering {len(examples)} rows"):
         found = estimator.answers(examples.inputs)

@@ -21,7 +21,6 @@ from harken.predictor.autoencoder import AutoencoderPredictor
 
 if TYPE_CHECKING:
     from harken.explain.reconstruction import Reconstruction
-    from harken.training.callbacks import Epoch
 
 Floats = npt.NDArray[np.float32]
 
@@ -130,11 +129,7 @@ class Autoencoder(Estimator[AutoencoderPredictor]):
         trained = train_autoencoder(
             config, training, held_out, out=folder, resume=resume, overwrite=overwrite, show=show
         )
-        self._predictor = AutoencoderPredictor.from_bundle(trained.bundle)
-        self.history_: list[Epoch] = trained.epochs
-        self.best_epoch_: Epoch | None = trained.best
-        self.interrupted_ = trained.interrupted
-        return self
+        return self._keep(trained)
 
     def transform(self, X: Any) -> Floats:
         """The latent vector of every row, (n, latent_size); of a row without steps, that of nothing."""
@@ -256,11 +251,11 @@ def _hold_out(rows: Samples, fraction: float | None) -> tuple[Samples, Samples |
         DataError: nothing can be held out.
         UsageError: no fraction.
     """
-    from harken.training.rows import SMALLEST, TENTH
+    from harken.training.rows import share_of
 
     if fraction is not None and not 0 <= fraction < 1:
         raise UsageError(f"validation ({fraction!r}) must be rows, or a fraction of the rows from 0 to below 1")
-    share = fraction if fraction is not None else TENTH if TENTH * len(rows) >= SMALLEST else 0
+    share = share_of(fraction, len(rows))
     keys = rows.inputs.keys() if share else []
     if not share or (fraction is None and len(set(keys)) < 2):
         return rows, None

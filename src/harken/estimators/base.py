@@ -13,6 +13,8 @@ from harken.errors import ConfigError
 
 if TYPE_CHECKING:
     from harken.explain.summary import Summary
+    from harken.training.callbacks import Epoch
+    from harken.training.run import Trained
 
 
 class Predicts(Protocol):
@@ -78,6 +80,14 @@ class Estimator(ABC, Generic[P]):
     @abstractmethod
     def _bring_to_life(bundle: Bundle, **parts: Any) -> P:
         """The predictor that a bundle describes."""
+
+    def _keep(self, trained: Trained, **parts: Any) -> Self:
+        """Become what training found; ``parts`` are what is not in a bundle, see `harken.load`."""
+        self._predictor = self._bring_to_life(trained.bundle, **parts)
+        self.history_: list[Epoch] = trained.epochs
+        self.best_epoch_: Epoch | None = trained.best
+        self.interrupted_ = trained.interrupted
+        return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Every option by its name: as it was given, else its default."""

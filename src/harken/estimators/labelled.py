@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from harken.data.examples import Examples
     from harken.explain.faithfulness import Faithfulness
     from harken.explain.reading import By, Reading
-    from harken.training.callbacks import Epoch
     from harken.training.metrics import Report
 
 
@@ -138,11 +137,7 @@ class SequenceEstimator(Estimator[SequencePredictor]):
         folder = None if out is None else Path(out)
         run = {"out": folder, "resume": resume, "overwrite": overwrite, "show": show}
         trained = train_sequence(config, training, held_out, backbone=backbone, **run)  # type: ignore[arg-type]
-        self._predictor = SequencePredictor.from_bundle(trained.bundle, backbone)
-        self.history_: list[Epoch] = trained.epochs
-        self.best_epoch_: Epoch | None = trained.best
-        self.interrupted_ = trained.interrupted
-        return self
+        return self._keep(trained, backbone=backbone)
 
     def predict(self, X: Any) -> Any:
         """The answer to every row.

@@ -20,7 +20,6 @@ from harken.predictor.language_model import LanguagePredictor, written
 
 if TYPE_CHECKING:
     from harken.explain.alignment import Attention
-    from harken.training.callbacks import Epoch
 
 Text: TypeAlias = str | Path | Sequence[str] | Sequence[Path]
 
@@ -95,11 +94,7 @@ class LanguageModel(Estimator[LanguagePredictor]):
             overwrite=overwrite,
             show=show,
         )
-        self._predictor = LanguagePredictor.from_bundle(trained.bundle)
-        self.history_: list[Epoch] = trained.epochs
-        self.best_epoch_: Epoch | None = trained.best
-        self.interrupted_ = trained.interrupted
-        return self
+        return self._keep(trained)
 
     def evaluate(self, text: Text) -> dict[str, float | int]:
         """loss (nats per token), perplexity, bits_per_character, tokens, characters and unknown tokens of a text.

@@ -21,7 +21,6 @@ from harken.predictor.seq2seq import Predictor
 if TYPE_CHECKING:
     from harken.data.sources import Pairs
     from harken.explain.alignment import Attention
-    from harken.training.callbacks import Epoch
 
 
 class Predictions(NamedTuple):
@@ -100,11 +99,7 @@ class Seq2Seq(Estimator[Predictor]):
         trained = train_seq2seq(
             self.config, training, held_out, out=folder, resume=resume, overwrite=overwrite, show=show
         )
-        self._predictor = Predictor.from_bundle(trained.bundle)
-        self.history_: list[Epoch] = trained.epochs
-        self.best_epoch_: Epoch | None = trained.best
-        self.interrupted_ = trained.interrupted
-        return self
+        return self._keep(trained)
 
     def fit_pairs(self, pairs: Pairs, *, validation: Pairs | None = None, **arguments: Any) -> Self:
         """`fit` on what `harken.data.sources.read_pairs` returns."""

@@ -40,4 +40,4 @@ def _place(chances: Floats, number: float) -> int:
     """Where ``number`` of their sum falls, in [0, 1)."""
     sums = np.cumsum(chances, dtype=np.float64)
     place = int(np.searchsorted(sums, number * sums[-1], side="right"))
-    return min(place, int(np.flatnonzero(chances)[-1]))  # rounding may lead past the end
+    return place if place < len(chances) else int(np.flatnonzero(chances)[-1])  # rounding may lead past the end

@@ -35,6 +35,7 @@ class Writer:
         self._recurrent = model.recurrent.stepper()
         self._attentions = [PastStepper(layer, self._embedding.dtype) for layer in model.attention_layers]
         outputs, hidden = model.recurrent.output_size, config.hidden_size
+        self._outputs = outputs
         self._joined = np.zeros(outputs + hidden * len(self._attentions), self._embedding.dtype)
         self._states = [self._joined[start : start + hidden] for start in range(0, outputs, hidden)]  # views
         self._contexts = [self._joined[start : start + hidden] for start in range(outputs, len(self._joined), hidden)]
@@ -48,7 +49,7 @@ class Writer:
     def features(self, token: int) -> Floats:
         """Read a token: what the output layer would read, (E,); for tokens whose next one is known."""
         joined = self._joined
-        joined[: self._recurrent_size] = self._recurrent(self._embedding[token] * self._scale)
+        joined[: self._outputs] = self._recurrent(self._embedding[token] * self._scale)
         for attention, state, context in zip(self._attentions, self._states, self._contexts, strict=False):
             context[...] = attention(state)
         if self._join is None:
@@ -62,10 +63,6 @@ class Writer:
     def weights(self) -> list[Floats]:
         """Where each layer that attends looked at the last token, (n,) over the n steps before it, oldest first."""
         return [attention.weights for attention in self._attentions]
-
-    @property
-    def _recurrent_size(self) -> int:
-        return len(self._joined) - sum(map(len, self._contexts))
 
 
 def _array(tensor: Tensor) -> Floats:

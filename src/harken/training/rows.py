@@ -87,6 +87,11 @@ def _weights(given: Any, rows: int) -> list[float]:
     return found
 
 
+def share_of(fraction: float | None, rows: int) -> float:
+    """The fraction of so many rows to hold out; where none is given a tenth, if that is at least 40 rows, else none."""
+    return fraction if fraction is not None else TENTH if TENTH * rows >= SMALLEST else 0
+
+
 def hold_out(rows: Labelled, fraction: float | None, task: str) -> tuple[Labelled, Labelled | None]:
     """Deal rows by a hash of their input: those to learn from, and those to validate on.
 
@@ -102,9 +107,7 @@ def hold_out(rows: Labelled, fraction: float | None, task: str) -> tuple[Labelle
     """
     if fraction is not None and (not isinstance(fraction, int | float) or not 0 <= fraction < 1):
         raise UsageError(f"validation ({fraction!r}) must be (X, y), or a fraction of the rows from 0 to below 1")
-    share = fraction
-    if share is None:
-        share = TENTH if TENTH * len(rows.inputs) >= SMALLEST else 0
+    share = share_of(fraction, len(rows.inputs))
     if not share:
         return rows, None
     keys, columns = rows.inputs.keys(), list(rows.labels.columns.values())
