@@ -66,7 +66,7 @@ def test_blocks_of_any_size_are_the_text_with_line_feeds(size, encoding, zipped,
         (b"one\n\0", None, "a.txt is a binary file: give text"),
         ("one".encode("utf-16"), None, "a.txt is UTF-16: save it as UTF-8$"),
         (b"one", "rot13", r"encoding \('rot13'\) is not known"),
-        (gzip.compress(b"one\n" * 99)[:-9], None, "a.txt is a damaged gzip file"),
+        (gzip.compress(b"one\n" * 99, mtime=0)[:-9], None, "a.txt is a damaged gzip file"),  # its bytes name the test
         (b"\x1f\x8bnonsense", None, "a.txt is a damaged gzip file"),
     ],
 )
