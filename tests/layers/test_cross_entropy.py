@@ -57,6 +57,14 @@ def test_what_wants_no_gradient_gets_none_and_changes_nothing(frozen: int) -> No
         torch.testing.assert_close(ours, theirs)
 
 
+def test_a_graph_that_is_kept_gives_the_same_gradients_again() -> None:
+    x, weight, bias, targets = tensors(6, 4, 9, torch.float32)
+    loss = linear_cross_entropy(x, weight, bias, targets) / 3
+    first = [gradient.clone() for gradient in torch.autograd.grad(loss, (x, weight, bias), retain_graph=True)]
+    for ours, theirs in zip(torch.autograd.grad(loss, (x, weight, bias)), first, strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_without_autograd_no_gradient_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, bias, targets = tensors(6, 4, 9)
     truth = linear_cross_entropy(x, weight, bias, targets)

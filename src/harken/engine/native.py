@@ -25,7 +25,7 @@ FLOAT = 4  # bytes
 
 # Does the backward pass that is running leave the graph as it was (retain_graph=True)? PyTorch's compiler asks in the
 # same way. In a version that does not answer, what the kernel kept goes when the graph goes, and that is all.
-_keeps_graph: Any = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+keeps_graph: Any = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
 
 # In a forked child libgomp would wait for ever for threads that fork did not copy. The kernel knows by itself where it
 # was loaded before the fork; this is for the child that is the first to load it.
@@ -104,7 +104,7 @@ class _Layer(torch.autograd.Function):
             for tensor, wants in zip((x, *others), wanted, strict=True)
         ]
         _backward(ctx.call, ctx.kept, outputs, x, others, grads, found)
-        if not _keeps_graph():  # as with saved tensors: megabytes that the next step's forward pass can have
+        if not keeps_graph():  # as with saved tensors: megabytes that the next step's forward pass can have
             ctx.kept = None
         return None, *found
 
@@ -120,7 +120,7 @@ def _forward(
     c_n = x.new_empty(len(reverses), batch, hidden) if cell == "lstm" else None
     kept = kernel.forward(
         CELLS[cell],
-        _threads(),
+        threads(),
         keep,
         (batch, time, features, hidden),
         _steps(x),
@@ -155,7 +155,7 @@ def _backward(
     ]
     call.kernel.backward(
         kept,
-        _threads(),
+        threads(),
         _steps(x),
         _steps(outputs),
         _steps(d_outputs),
@@ -184,7 +184,8 @@ def _differentiable(
     return [next(found) if wants else None for wants in wanted]
 
 
-def _threads() -> int:
+def threads() -> int:
+    """How many the kernel may take."""
     return 1 if _in_child else torch.get_num_threads()
 
 

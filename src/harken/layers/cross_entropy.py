@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from harken.engine.native import keeps_graph
+from harken.engine.softmax import log_probabilities, softmax_gradient_, turned
 from harken.errors import ShapeError
 
 _HELD = 7 << 20
@@ -50,7 +52,9 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
 def token_log_probabilities(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
     """log softmax(W x + b)[target] of each row, (N,), in nats; no gradient. Arguments as `linear_cross_entropy`."""
     _check(x, weight, bias, targets)
-    found = [_log_probabilities(rows, weight, bias, some)[1] for _, rows, some in _chunks(x, targets, len(weight))]
+    found = [
+        log_probabilities(_product(rows, weight, bias), some) for _, rows, some in _chunks(x, targets, len(weight))
+    ]
     return torch.cat(found) if found else x.new_zeros(0)
 
 
@@ -65,19 +69,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_bias = torch.zeros_like(bias, dtype=precise) if wants_bias and bias is not None else None
         wide, (x, weight) = x, _cast(x, weight)
         with torch.autocast(x.device.type, enabled=False):
+            turned_weight = _turned(weight) if wants_x else None  # (E, V)
             for start, rows, some in _chunks(x, targets, len(weight)):
-                chances, found = _log_probabilities(rows, weight, bias, some)
-                total -= found.sum()
+                logits = _product(rows, weight, bias)  # (n, V)
                 if not any(ctx.needs_input_grad[:3]):
+                    total -= log_probabilities(logits, some).sum()
                     continue
-                chances[torch.arange(len(some), device=some.device), some] -= 1  # now the gradient of the logits
-                if d_bias is not None:
-                    d_bias += chances.sum(0)
-                d_logits = chances.to(rows.dtype)  # (n, V)
-                if d_x is not None:
-                    d_x[start : start + len(rows)] = _product(d_logits, weight.t())
-                if wants_weight:
-                    part = _product(d_logits.t(), rows.t())  # (V, E)
+                found = softmax_gradient_(logits, some, turn=wants_weight, add_up=d_bias is not None)
+                total -= found.log_probabilities.sum()
+                if d_bias is not None and found.sums is not None:
+                    d_bias += found.sums
+                if d_x is not None and turned_weight is not None:
+                    d_x[start : start + len(rows)] = _product(logits, turned_weight)
+                if found.turned is not None:
+                    part = _product(found.turned, _turned(rows))  # (V, E)
                     d_weight = part.to(precise) if d_weight is None else d_weight.add_(part)
         if wants_weight:
             d_weight = torch.zeros_like(weight) if d_weight is None else d_weight
@@ -88,17 +93,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(None if part is None else part * scale for part in ctx.saved_tensors), None)
-
-
-def _log_probabilities(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities of all tokens (n, V), and log-probabilities of the targets (n,), float32 at least."""
-    logits = _product(x, weight, bias)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    chances = F.softmax(logits, dim=-1)
-    # log Σ exp(logits) by way of the largest, whose probability is 1 / V or more: a sum less to make.
-    right = logits.gather(1, targets.unsqueeze(-1)).squeeze(-1)
-    return chances, right - logits.amax(-1) + chances.amax(-1).log()
+        # In place, where nobody will ask again: W's gradient, as large as the table of tokens, is better not copied.
+        scaled = torch.mul if keeps_graph() else Tensor.mul_
+        return (*(None if part is None else scaled(part, scale) for part in ctx.saved_tensors), None)
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -106,13 +103,22 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
     In float32 on a CPU by oneDNN: PyTorch takes MKL there, which on AMD's processors is half as quick.
     """
-    if _ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":
+    if _in_onednn(a):
         found: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
         return found
     return a @ b.t() if bias is None else torch.addmm(bias.to(a.dtype), a, b.t())
 
 
 _ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _turned(matrix: Tensor) -> Tensor:
+    """(n, m) → (m, n); in memory too, where `_product` would else copy it for every call."""
+    return turned(matrix) if _in_onednn(matrix) else matrix.t()
+
+
+def _in_onednn(matrix: Tensor) -> bool:
+    return _ONEDNN and matrix.dtype == torch.float32 and matrix.device.type == "cpu"
 
 
 def _cast(*tensors: Tensor) -> tuple[Tensor, ...]:

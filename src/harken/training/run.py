@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harken.bundle import FOLDER, Bundle
+from harken.training.allocator import keep_freed_memory
 from harken.training.callbacks import Epoch, Examples, History, copy_weights
 from harken.training.kept import Kept
 from harken.training.loop import quiet, run_loop
@@ -80,6 +81,7 @@ def train(
         if out is not None:
             begin_run(out, config, resume=resume)
 
+    keep_freed_memory()
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(options.seed)
         model = make_model()

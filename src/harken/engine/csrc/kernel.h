@@ -1,15 +1,18 @@
-// The ragged LSTM and GRU on plain float32 pointers: what Python, and anybody else, may call.
+// The ragged LSTM and GRU on plain float32 pointers, and a softmax: what Python, and anybody else, may call.
 //
 //   layer.h     what a layer reads and writes
 //   vector.h    one processor vector            schedule.h  rows, longest first, dealt to threads
 //   gates.h     an LSTM's and a GRU's units     threads.h   PyTorch's pool, and a barrier
 //   panels.h    the order of packed weights     memory.h    workspaces that are kept
 //   tile.h      the product in registers        products.h  the gradients of weights and inputs
+//   functions.h exp, tanh, sigmoid              softmax.h   of logits, and its gradient
+//   turn.h      a matrix
 //   forward.h, backward.h (backward_tile.h) and stepper.h: the three passes
 #pragma once
 
 #include "backward.h"
 #include "forward.h"
+#include "softmax.h"
 #include "stepper.h"
 
 namespace harken {
@@ -38,6 +41,15 @@ inline void backward(const Saved& saved, int threads, Steps<const float> x, Step
                      const std::vector<Gradients>& gradients) {
     if (saved.cell == Kind::lstm) backward<Lstm>(saved.tape, threads, x, y, dy, dx, directions, gradients);
     else backward<Gru>(saved.tape, threads, x, y, dy, dx, directions, gradients);
+}
+
+// As SoftmaxRows has it; the logits are bfloat16, or float32.
+inline void softmax(bool half, int threads, void* logits, int64_t rows, int64_t size, const int64_t* targets,
+                    float* log_chances, bool gradients, float* turned, float* sums) {
+    if (half)
+        SoftmaxRows<BFloat16>(static_cast<BFloat16*>(logits), rows, size, targets, log_chances, gradients, turned, sums).run(threads);
+    else
+        SoftmaxRows<float>(static_cast<float*>(logits), rows, size, targets, log_chances, gradients, turned, sums).run(threads);
 }
 
 inline const char* level() {

@@ -66,6 +66,16 @@ void backward(const harken::Saved& saved, int threads, const StepsIn& x, const S
                      steps<float>(dx), directions(ways), gradients(wanted));
 }
 
+void softmax(bool half, int threads, Address logits, int64_t rows, int64_t size, Address targets, Address log_chances,
+             bool gradients, Address turned, Address sums) {
+    harken::softmax(half, threads, reinterpret_cast<void*>(logits), rows, size, reinterpret_cast<const int64_t*>(targets),
+                    out(log_chances), gradients, out(turned), out(sums));
+}
+
+void turn(int threads, Address from, int64_t rows, int64_t columns, Address to) {
+    harken::turn(threads, in(from), rows, columns, out(to));
+}
+
 void construct(harken::Stepper* self, int kind, int64_t batch, int64_t input, int64_t hidden, Address w_ih,
                Address w_hh, Address b_ih, Address b_hh) {
     new (self) harken::Stepper(cell(kind), batch, input, hidden, in(w_ih), in(w_hh), in(b_ih), in(b_hh));
@@ -84,6 +94,8 @@ NB_MODULE(HARKEN_MODULE, module) {
     nb::class_<harken::Saved>(module, "Saved", "What one forward pass keeps for its backward pass.");
     module.def("forward", &forward, without_gil(), "One layer over a ragged batch; Saved if it is to keep.");
     module.def("backward", &backward, without_gil(), "Its gradients, at the addresses that are not 0.");
+    module.def("softmax", &softmax, without_gil(), "Log-probabilities of targets; the logits become their gradient.");
+    module.def("turn", &turn, without_gil(), "A matrix (rows, columns) as one (columns, rows).");
     nb::class_<harken::Stepper>(module, "Stepper", "One time step at a time, with weights packed once.")
         .def("__init__", &construct)
         .def("step", &step, "Read x (B, D), write h and c (B, H); c is 0 for a GRU.");  // too short to let the GIL go

@@ -1,0 +1,96 @@
+"""Rows of logits and their targets: log-probabilities, and the gradient of their negated sum in the logits' place.
+
+What PyTorch's operators do in some seven passes over the largest tensor of a model, the kernel does in one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from harken.engine.backends import native_kernel
+from harken.engine.native import threads
+
+
+class Softmax(NamedTuple):
+    """What is left of logits (n, V)."""
+
+    log_probabilities: Tensor  # (n,) of the targets, float32 at least
+    turned: Tensor | None  # (V, n), the gradient transposed
+    sums: Tensor | None  # (V,), its sum over rows, float32 at least
+
+
+def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
+    """log softmax(logits)[target] of each row, (n,), float32 at least; the logits (n, V) stay. No gradient."""
+    if _is_native(logits):
+        return _native(logits, targets, gradients=False, turned=None, sums=None)
+    precise = _precise(logits)
+    chances = F.log_softmax(precise, dim=-1)
+    return chances.gather(1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def softmax_gradient_(logits: Tensor, targets: Tensor, *, turn: bool, add_up: bool) -> Softmax:
+    """The same, and the logits become softmax(logits) - one at each target. No gradient.
+
+    Args:
+        logits: (n, V), contiguous.
+        targets: (n,) int64, from 0 to V - 1: they are not checked.
+        turn: is the gradient wanted transposed too?
+        add_up: is its sum over rows?
+    """
+    count, size = logits.shape
+    if _is_native(logits):
+        turned = logits.new_empty(size, count) if turn and logits.dtype == torch.float32 else None
+        sums = logits.new_empty(size, dtype=torch.float32) if add_up else None
+        found = _native(logits, targets, gradients=True, turned=turned, sums=sums)
+    else:
+        chances = F.log_softmax(_precise(logits), dim=-1)
+        found = chances.gather(1, targets.unsqueeze(-1)).squeeze(-1)
+        chances.exp_()[torch.arange(count, device=targets.device), targets] -= 1
+        sums = chances.sum(0) if add_up else None
+        logits.copy_(chances)
+        turned = None
+    if turn and turned is None:
+        turned = logits.t()
+    return Softmax(found, turned, sums)
+
+
+def turned(matrix: Tensor) -> Tensor:
+    """(n, m) → (m, n), contiguous. No gradient."""
+    kernel = native_kernel(matrix.dtype, matrix.device)
+    if kernel is None or not matrix.is_contiguous():
+        return matrix.t().contiguous()
+    found = matrix.new_empty(matrix.shape[1], matrix.shape[0])
+    kernel.turn(threads(), matrix.data_ptr(), *matrix.shape, found.data_ptr())
+    return found
+
+
+def _is_native(logits: Tensor) -> bool:
+    """bfloat16 too: the kernel's numbers are float32, whatever it reads them from."""
+    fits = logits.dtype in (torch.float32, torch.bfloat16) and logits.is_contiguous() and logits.numel() > 0
+    return fits and native_kernel(torch.float32, logits.device) is not None
+
+
+def _native(logits: Tensor, targets: Tensor, *, gradients: bool, turned: Tensor | None, sums: Tensor | None) -> Tensor:
+    kernel, targets = native_kernel(torch.float32, logits.device), targets.contiguous()
+    found = torch.empty(len(logits), dtype=torch.float32)
+    assert kernel is not None
+    kernel.softmax(
+        logits.dtype == torch.bfloat16,
+        threads(),
+        logits.data_ptr(),
+        *logits.shape,
+        targets.data_ptr(),
+        found.data_ptr(),
+        gradients,
+        0 if turned is None else turned.data_ptr(),
+        0 if sums is None else sums.data_ptr(),
+    )
+    return found
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
