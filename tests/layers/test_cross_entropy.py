@@ -116,6 +116,21 @@ def test_under_autocast_products_are_in_bfloat16_and_the_sums_are_not() -> None:
         assert (ours - theirs).norm() < 0.05 * theirs.norm()
 
 
+def test_features_in_bfloat16_round_neither_the_loss_nor_the_weights_gradient() -> None:
+    """Under autocast the layer before gives bfloat16, and the parameters are float32."""
+    x, weight, bias, targets = tensors(40, 16, 50, torch.float32)
+    half = x.detach().bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = linear_cross_entropy(half, weight, bias, targets)
+    gradients = torch.autograd.grad(loss / 7, (half, weight, bias))
+    assert loss.dtype == torch.float32
+    assert [gradient.dtype for gradient in gradients] == [torch.bfloat16, torch.float32, torch.float32]
+    exact = torch.autograd.grad(linear_cross_entropy(half.float(), weight, bias, targets) / 7, (weight, bias))
+    for ours, theirs in zip(gradients[1:], exact, strict=True):
+        assert (ours - theirs).norm() < 0.01 * theirs.norm()
+        assert not torch.equal(ours, ours.bfloat16().float())
+
+
 def test_a_second_derivative_is_refused_and_not_wrong() -> None:
     x, weight, bias, targets = tensors(3, 4, 5)
     scaled = linear_cross_entropy(x, weight, bias, targets) * torch.tensor(2.0, requires_grad=True)

@@ -25,7 +25,7 @@ to clear them costs more than the products; with fewer, the gradient of W is add
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    """The sum of −log softmax(W x + b)[target] over all rows, (), in nats.
+    """The sum of −log softmax(W x + b)[target] over all rows, (), in nats, float32 at least.
 
     The gradients are computed on the way, where any is wanted, and only scaled in the backward pass; there is no second
     derivative. Under autocast the products are in its type, and the softmax and all sums in float32.
@@ -43,7 +43,7 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
     if torch.compiler.is_compiling():
         return F.cross_entropy(F.linear(x, weight, bias), targets, reduction="sum")
     if not torch.is_grad_enabled():  # autograd.Function is told what requires a gradient, not whether any is recorded
-        return -token_log_probabilities(x, weight, bias, targets).sum().to(x.dtype)
+        return -token_log_probabilities(x, weight, bias, targets).sum()
     loss: Tensor = _LinearCrossEntropy.apply(x, weight, bias, targets)  # type: ignore[no-untyped-call]
     return loss
 
@@ -67,7 +67,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_x = torch.empty_like(x) if wants_x else None
         d_weight: Tensor | None = None
         d_bias = torch.zeros_like(bias, dtype=precise) if wants_bias and bias is not None else None
-        wide, (x, weight) = x, _cast(x, weight)
+        own, (x, weight) = weight, _cast(x, weight)
         with torch.autocast(x.device.type, enabled=False):
             turned_weight = _turned(weight) if wants_x else None  # (E, V)
             for start, rows, some in _chunks(x, targets, len(weight)):
@@ -85,10 +85,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     part = _product(found.turned, _turned(rows))  # (V, E)
                     d_weight = part.to(precise) if d_weight is None else d_weight.add_(part)
         if wants_weight:
-            d_weight = torch.zeros_like(weight) if d_weight is None else d_weight
-            d_weight = d_weight.to(wide.dtype)
-        ctx.save_for_backward(d_x, d_weight, None if d_bias is None else d_bias.to(wide.dtype))
-        return total.to(wide.dtype)
+            d_weight = torch.zeros_like(own) if d_weight is None else d_weight.to(own.dtype)
+        ctx.save_for_backward(d_x, d_weight, None if d_bias is None or bias is None else d_bias.to(bias.dtype))
+        return total
 
     @staticmethod
     @once_differentiable
@@ -101,10 +100,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a bᵀ + bias, (n, k), (m, k) and (m,) → (n, m).
 
-    In float32 on a CPU by oneDNN: PyTorch takes MKL there, which on AMD's processors is half as quick.
+    In float32 on a CPU by oneDNN: PyTorch takes MKL there, which on AMD's processors is half as quick. It adds the bias
+    on the way too, for which `addmm` takes another pass over the result.
     """
-    if _in_onednn(a):
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+    if _in_onednn(a) or (bias is not None and _adds_bias(a)):
+        own = None if bias is None else bias.to(a.dtype)
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, own, "none", [], "")
         return found
     return a @ b.t() if bias is None else torch.addmm(bias.to(a.dtype), a, b.t())
 
@@ -119,6 +120,11 @@ def _turned(matrix: Tensor) -> Tensor:
 
 def _in_onednn(matrix: Tensor) -> bool:
     return _ONEDNN and matrix.dtype == torch.float32 and matrix.device.type == "cpu"
+
+
+def _adds_bias(matrix: Tensor) -> bool:
+    half = matrix.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return half and _ONEDNN and matrix.device.type == "cpu"
 
 
 def _cast(*tensors: Tensor) -> tuple[Tensor, ...]:
