@@ -127,7 +127,7 @@ def test_features_in_bfloat16_round_neither_the_loss_nor_the_weights_gradient() 
     assert [gradient.dtype for gradient in gradients] == [torch.bfloat16, torch.float32, torch.float32]
     exact = torch.autograd.grad(linear_cross_entropy(half.float(), weight, bias, targets) / 7, (weight, bias))
     for ours, theirs in zip(gradients[1:], exact, strict=True):
-        assert (ours - theirs).norm() < 0.01 * theirs.norm()
+        assert (ours - theirs).norm() < 0.03 * theirs.norm()  # the logits themselves have three digits
         assert not torch.equal(ours, ours.bfloat16().float())
 
 
