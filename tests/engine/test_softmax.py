@@ -119,6 +119,18 @@ def test_rows_do_not_see_their_mates(engine: str) -> None:
     torch.testing.assert_close(logits[4:5], alone, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("wrong", [-1, 40, 1 << 40])
+def test_a_target_beside_the_row_is_refused(engine: str, wrong: int) -> None:
+    logits, targets = rows(3, 40, torch.float32)
+    targets[1] = wrong
+    before = logits.clone()
+    with pytest.raises((IndexError, RuntimeError), match=r"out of bounds|out of range"):
+        log_probabilities(logits, targets)
+    with pytest.raises((IndexError, RuntimeError), match=r"out of bounds|out of range"):
+        softmax_gradient_(logits, targets, turn=False, add_up=False)
+    assert torch.equal(logits, before)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (16, 16), (5, 40), (33, 17), (64, 3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_turned(engine: str, shape: tuple[int, int], dtype: torch.dtype) -> None:

@@ -37,9 +37,12 @@ def softmax_gradient_(logits: Tensor, targets: Tensor, *, turn: bool, add_up: bo
 
     Args:
         logits: (n, V), contiguous.
-        targets: (n,) int64, from 0 to V - 1: they are not checked.
+        targets: (n,) int64, from 0 to V - 1.
         turn: is the gradient wanted transposed too?
         add_up: is its sum over rows?
+
+    Raises:
+        IndexError: a target outside of them, as PyTorch has it.
     """
     count, size = logits.shape
     if _is_native(logits):
@@ -75,7 +78,10 @@ def _is_native(logits: Tensor) -> bool:
 
 
 def _native(logits: Tensor, targets: Tensor, *, gradients: bool, turned: Tensor | None, sums: Tensor | None) -> Tensor:
-    kernel, targets = native_kernel(torch.float32, logits.device), targets.contiguous()
+    kernel, targets = native_kernel(torch.float32, logits.device), targets.to(torch.int64).contiguous()
+    least, most = (int(bound) for bound in targets.aminmax())
+    if least < 0 or most >= logits.shape[1]:  # the kernel would read, and write, beside the row
+        raise IndexError(f"target {least if least < 0 else most} is out of bounds for {logits.shape[1]} logits")
     found = torch.empty(len(logits), dtype=torch.float32)
     assert kernel is not None
     kernel.softmax(

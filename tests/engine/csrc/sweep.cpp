@@ -8,6 +8,7 @@
 
 #include "hazards.h"
 #include "reference.h"
+#include "rows.h"
 
 namespace {
 
@@ -186,6 +187,16 @@ int main(int count, char** arguments) {
             check(random, Problem(random, shape));
         } catch (const std::exception& error) {
             std::fprintf(stderr, "%s, case %d: %s: %s\n", harken::level(), i, describe(shape).c_str(), error.what());
+            return 1;
+        }
+    }
+    for (int i = 0; i < cases; ++i) {
+        const int64_t rows = random.below(70), size = 1 + random.below(i % 10 ? 90 : 900);
+        const int threads = 1 + int(random.below(4));
+        try {
+            check_rows(random, Rows(random, rows, size), threads);
+        } catch (const std::exception& error) {
+            std::fprintf(stderr, "%s: %s, %d rows of %d, threads=%d\n", harken::level(), error.what(), int(rows), int(size), threads);
             return 1;
         }
     }
