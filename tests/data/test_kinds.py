@@ -261,7 +261,7 @@ def test_plain_text_is_pairs_unless_an_option_says_that_it_is_running_text(tmp_p
 def test_a_folder_of_texts_needs_an_option_of_language_models(tmp_path):
     (tmp_path / "a.txt").write_text("once upon a time")
     assert infer_task(tmp_path, {"memory_length": 3}) == "language-model"
-    with pytest.raises(DataError, match="no pictures and no recordings"):
+    with pytest.raises(DataError, match="holds text, and no table: --task language-model learns to write on"):
         infer_task(tmp_path, {})
 
 

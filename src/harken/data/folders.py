@@ -10,6 +10,7 @@ import numpy as np
 from harken.config import ExamplesConfig
 from harken.data.columns import Table
 from harken.data.media import SUFFIXES
+from harken.data.running_text import TEXT_SUFFIXES
 from harken.errors import DataError
 
 PATH, LABEL = "path", "label"  # names of the columns, where nobody names them
@@ -35,6 +36,8 @@ def read_folder(folder: Path, config: ExamplesConfig) -> Table:
         paths += [str(home / name) for name in files if not name.startswith(".")]
     found = {kind: [path for path in paths if path.lower().endswith(ends)] for kind, ends in SUFFIXES.items()}
     found = {kind: chosen for kind, chosen in found.items() if chosen}
+    if not found and any(path.lower().endswith(TEXT_SUFFIXES) for path in paths):
+        raise DataError(f"{folder} holds text, and no table: --task language-model learns to write on")
     if len(found) != 1:
         counted = ", ".join(f"{len(chosen):,} of {kind}" for kind, chosen in found.items())
         known = ", ".join(ending for ends in SUFFIXES.values() for ending in ends)

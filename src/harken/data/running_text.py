@@ -11,7 +11,7 @@ from harken.data.opening import text_blocks
 from harken.data.paths import resolve_path
 from harken.errors import DataError, UsageError
 
-_SUFFIXES = (".txt", ".txt.gz")
+TEXT_SUFFIXES = (".txt", ".txt.gz")
 _LINE = 1 << 20  # characters; longer lines are cut
 _BLOCK = 1 << 20  # characters of a text in memory that are looked at at once
 _NEAR = 0.5  # how far the part that is held out may differ from what was asked for, of that
@@ -166,10 +166,10 @@ def _files(path: Path) -> list[Path]:
         names = sorted(entry.name for entry in path.iterdir())
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    named = [name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(".")]
+    named = [name for name in names if name.lower().endswith(TEXT_SUFFIXES) and not name.startswith(".")]
     found = [file for file, problem in (resolve_path(name, path) for name in named) if not problem]
     if not found:
-        raise DataError(f"{path} holds no texts, whose names end with {' or '.join(_SUFFIXES)}: name the files")
+        raise DataError(f"{path} holds no texts, whose names end with {' or '.join(TEXT_SUFFIXES)}: name the files")
     return found
 
 

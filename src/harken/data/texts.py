@@ -28,16 +28,26 @@ def check_texts(name: str, texts: Sequence[str], config: DataConfig) -> list[str
     Raises:
         DataError: something that is no text, or one longer than ``max_characters``; says which row.
     """
-    longest = config.max_characters
-    if isinstance(texts, str | Mapping):
-        raise DataError(f"{name} is one {type(texts).__name__}: give a list of texts")
-    rows: list[str] = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # an Arrow column, or any other
+    longest, rows = config.max_characters, list_texts(name, texts)
     for row, text in enumerate(rows):
-        if not isinstance(text, str):
-            raise DataError(f"{name}[{row}] is {type(text).__name__} ({text!r}): every text must be a str")
         if len(text) > longest:
             raise DataError(
                 f"{name}[{row}] has {len(text):,} characters, "
                 f"more than max_characters ({longest:,}): shorten it or raise the option"
             )
     return [text.strip() for text in rows] if config.strip else rows
+
+
+def list_texts(name: str, texts: Sequence[str]) -> list[str]:
+    """The same of any length, as they are.
+
+    Raises:
+        DataError: something that is no text; says which row.
+    """
+    if isinstance(texts, str | Mapping):
+        raise DataError(f"{name} is one {type(texts).__name__}: give a list of texts")
+    rows: list[str] = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # an Arrow column, or any other
+    for row, text in enumerate(rows):
+        if not isinstance(text, str):
+            raise DataError(f"{name}[{row}] is {type(text).__name__} ({text!r}): every text must be a str")
+    return rows

@@ -14,7 +14,8 @@ from harken.bundle import Bundle
 from harken.config import LanguageModelRun
 from harken.data.corpus import encode
 from harken.data.running_text import RunningText
-from harken.errors import DataError, UsageError
+from harken.data.texts import list_texts
+from harken.errors import UsageError
 from harken.estimators.base import Estimator
 from harken.predictor.language_model import LanguagePredictor, written
 
@@ -126,7 +127,7 @@ class LanguageModel(Estimator[LanguagePredictor]):
         A text begins as a line does. With words, a line that ends has an end marker, which counts: the last line of a
         text ends only if the text ends with a line break. An empty text has 0.
         """
-        rows = self.predictor.log_probabilities(_texts(texts))
+        rows = self.predictor.log_probabilities(list_texts("texts", texts))
         return np.array([float(row.sum()) for row in rows], dtype=np.float64)
 
     def generate(self, prompt: str = "", *, seed: int | None = None, **options: Any) -> str:
@@ -145,7 +146,7 @@ class LanguageModel(Estimator[LanguagePredictor]):
     def stream(self, prompt: str = "", *, seed: int | None = None, **options: Any) -> Iterator[str]:
         """`generate`, piece by piece as the text comes."""
         generation = self.config.override(**options).generation
-        [prompt] = _texts([prompt])
+        [prompt] = list_texts("prompt", [prompt])
         predictor = self.predictor
         return written(predictor.model, predictor.tokenizer, prompt, generation, self._seed(seed))
 
@@ -157,7 +158,7 @@ class LanguageModel(Estimator[LanguagePredictor]):
         """
         from harken.explain.past import looked_back
 
-        return looked_back(self.predictor, _texts(texts))
+        return looked_back(self.predictor, list_texts("texts", texts))
 
 
 def _running(text: Text, encoding: str) -> RunningText:
@@ -173,14 +174,4 @@ def _running(text: Text, encoding: str) -> RunningText:
     for one in several:
         if isinstance(one, str) and one and "\n" not in one and len(one) < 256 and Path(one).exists():
             raise UsageError(f"{one!r} is the name of a file: give pathlib.Path({one!r}) to read it")
-    return RunningText.from_texts(_texts(several))
-
-
-def _texts(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise UsageError(f"texts is the string {texts[:40]!r}, and must be a list of strings")
-    rows: list[str] = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)
-    for row, text in enumerate(rows):
-        if not isinstance(text, str):
-            raise DataError(f"texts[{row}] is {type(text).__name__} ({text!r}): every text must be a str")
-    return rows
+    return RunningText.from_texts(list_texts("text", several))
