@@ -162,7 +162,7 @@ class LanguageModel(nn.Module):
 
     def loss(self, features: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
         """Sum of the negative log-likelihoods of the real targets (B, T), in nats, without holding their logits."""
-        if int(lengths.min()) == targets.shape[1]:  # as of nearly every window: nothing to pick out
+        if bool((lengths == targets.shape[1]).all()):  # as in nearly every window: nothing to pick out
             features, targets = features.flatten(0, 1), targets.flatten()
         else:
             real = mask_from_lengths(lengths, targets.shape[1])
