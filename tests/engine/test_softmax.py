@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harken.engine import levels, softmax
-from harken.engine.softmax import log_probabilities, softmax_gradient_, turned
+from harken.engine.softmax import log_probabilities, softmax_gradient_, transposed
 
 SIZES = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 257]
 TYPES = pytest.mark.parametrize(
@@ -133,12 +136,12 @@ def test_a_target_beside_the_row_is_refused(engine: str, wrong: int) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (16, 16), (5, 40), (33, 17), (64, 3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_turned(engine: str, shape: tuple[int, int], dtype: torch.dtype) -> None:
+def test_transposed(engine: str, shape: tuple[int, int], dtype: torch.dtype) -> None:
     matrix = torch.randn(*shape).to(dtype)
-    found = turned(matrix)
+    found = transposed(matrix)
     assert found.is_contiguous()
     assert torch.equal(found, matrix.t())
-    assert torch.equal(turned(matrix.t()), matrix)
+    assert torch.equal(transposed(matrix.t()), matrix)
 
 
 def test_the_kernel_runs_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,3 +154,23 @@ def test_the_kernel_runs_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
         log_probabilities(*rows(2, 9, dtype))
     log_probabilities(rows(9, 2, torch.float32)[0].t(), torch.tensor([0, 1]))  # not contiguous
     assert [given[0].dtype for given in calls] == [torch.float32, torch.bfloat16]
+
+
+def test_who_writes_down_what_runs_sees_operators() -> None:
+    class Seen(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.names: list[str] = []
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.names.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    logits, targets = rows(3, 40, torch.float32)
+    expected = log_probabilities(logits, targets)
+    with Seen() as seen:
+        found = log_probabilities(logits, targets)
+        softmax_gradient_(logits.clone(), targets, turn=True, add_up=True)
+        transposed(logits)
+    assert sum("log_softmax" in name for name in seen.names) == 2
+    torch.testing.assert_close(found, expected)

@@ -104,7 +104,7 @@ def _run(
     c0: Tensor | None,
     reverses: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    if _recorded():
+    if recorded():
         run = registered.lstm if cell == "lstm" else registered.gru
         return by_direction(run, cell, x, lengths, weights, h0, c0, reverses)
     if not torch.is_autocast_enabled(x.device.type):
@@ -114,7 +114,7 @@ def _run(
         return run_layer(cell, _widened(x), lengths, wide, _widened(h0), _widened(c0), reverses)
 
 
-def _recorded() -> bool:
+def recorded() -> bool:
     """Does somebody write down which operators run (a compiler, an exporter, a tracer, a fake or counting mode)?
 
     They would see empty tensors and no arithmetic: the kernel writes through pointers.

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from harken.engine.backends import native_kernel
 from harken.engine.native import threads
+from harken.engine.op import recorded
 
 
 class Softmax(NamedTuple):
@@ -61,9 +62,9 @@ def softmax_gradient_(logits: Tensor, targets: Tensor, *, turn: bool, add_up: bo
     return Softmax(found, turned, sums)
 
 
-def turned(matrix: Tensor) -> Tensor:
+def transposed(matrix: Tensor) -> Tensor:
     """(n, m) → (m, n), contiguous. No gradient."""
-    kernel = native_kernel(matrix.dtype, matrix.device)
+    kernel = None if recorded() else native_kernel(matrix.dtype, matrix.device)
     if kernel is None or not matrix.is_contiguous():
         return matrix.t().contiguous()
     found = matrix.new_empty(matrix.shape[1], matrix.shape[0])
@@ -74,7 +75,7 @@ def turned(matrix: Tensor) -> Tensor:
 def _is_native(logits: Tensor) -> bool:
     """bfloat16 too: the kernel's numbers are float32, whatever it reads them from."""
     fits = logits.dtype in (torch.float32, torch.bfloat16) and logits.is_contiguous() and logits.numel() > 0
-    return fits and native_kernel(torch.float32, logits.device) is not None
+    return fits and not recorded() and native_kernel(torch.float32, logits.device) is not None
 
 
 def _native(logits: Tensor, targets: Tensor, *, gradients: bool, turned: Tensor | None, sums: Tensor | None) -> Tensor:

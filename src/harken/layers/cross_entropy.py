@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from harken.engine.native import keeps_graph
-from harken.engine.softmax import log_probabilities, softmax_gradient_, turned
+from harken.engine.softmax import log_probabilities, softmax_gradient_, transposed
 from harken.errors import ShapeError
 
 _HELD = 7 << 20
@@ -115,7 +115,7 @@ _ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 def _turned(matrix: Tensor) -> Tensor:
     """(n, m) → (m, n); in memory too, where `_product` would else copy it for every call."""
-    return turned(matrix) if _in_onednn(matrix) else matrix.t()
+    return transposed(matrix) if _in_onednn(matrix) else matrix.t()
 
 
 def _in_onednn(matrix: Tensor) -> bool:
