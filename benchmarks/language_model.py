@@ -67,9 +67,10 @@ VARIANT_SEEDS = {ATTENTION: 2, NONE: 2}  # of the others: 1
 
 CHARACTERS: Values = BASE | {
     **{"tokens": "character", "embedding_size": 256, "hidden_size": 256, "epochs": 10, "precision": "32-true"},
-    **{"dropout": 0.3, "input_dropout": 0.1, "embedding_dropout": 0.0, "weight_dropout": 0.2},
-    **{"batch_size": 20, "bptt": 100},
+    **{"dropout": 0.1, "input_dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.1},
+    **{"batch_size": 20, "bptt": 100, "learning_rate": 0.002},
 }
+CHARACTER_VARIANTS: dict[str, Values] = {HARKEN: {}, f"{HARKEN}, {NONE}": {"attention": "none", "epochs": 14}}
 CHARACTER_SEEDS = 1
 LOOPS: dict[str, Values] = {  # the peer's ways; the best one counts
     "SGD": {"optimizer": "sgd", "learning_rate": 20.0, "clip": 0.25, "dropout": 0.2},
@@ -154,8 +155,10 @@ class Plan:
                     told = self._variant(TEN_MINUTES, options)
                     found[Job("parts", variant, seed)] = self._trained(f"PTB, {variant}", told, seed, self.ptb)
         for seed in self._seeds(CHARACTER_SEEDS):
-            told = self._small(CHARACTERS)
-            found[Job("characters", "harken", seed)] = self._trained("tinyshakespeare", told, seed, self.shakespeare)
+            for variant, options in CHARACTER_VARIANTS.items():
+                told = self._variant(CHARACTERS, options)
+                named = variant.replace(HARKEN, "tinyshakespeare")
+                found[Job("characters", variant, seed)] = self._trained(named, told, seed, self.shakespeare)
             for name, options in LOOPS.items():
                 found[Job("characters", name, seed)] = self._looped(name, options, seed)
         for seed in self._seeds(RECALL_SEEDS):
@@ -202,7 +205,7 @@ class Plan:
 
     def _variant(self, base: Values, options: Values) -> Values:
         """A model without attention gets more units instead."""
-        full, told = self._small(base), self._small(base) | options
+        full, told = self._small(base), self._small(base | options)
         return told | {"hidden_size": matched(full, told)} if told["attention"] == "none" else told
 
     def _kept(self, seed: int) -> Path:

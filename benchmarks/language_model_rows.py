@@ -97,16 +97,17 @@ def character_rows(found: Runs) -> list[Row]:
     runs = {job.name: _of(found, "characters", job.name) for job in found if job.part == "characters"}
     made = []
     for name, mine in runs.items():
-        who = name if name == HARKEN else f"{LOOP}, {name}"
+        who = name if name.startswith(HARKEN) else f"{LOOP}, {name}"
         told = f"tinyshakespeare, {who} ({sum(_minutes(mine)) / len(mine):.1f} min): bits per character"
         made.append(claim(told, _values(mine, "bits_per_character"), None, "", runs=mine))
-    loops = {name: mine for name, mine in runs.items() if name != HARKEN}
-    if HARKEN in runs and loops:
+    loops = {name: mine for name, mine in runs.items() if not name.startswith(HARKEN)}
+    if loops:
         best = min(loops, key=lambda name: sum(_values(loops[name], "bits_per_character")) / len(loops[name]))
-        bits = [
-            a.value["bits_per_character"] - b.value["bits_per_character"] for b, a in _pairs(runs[HARKEN], loops[best])
-        ]
-        made.append(claim(f"tinyshakespeare: bits per character that harken saves over {LOOP}, {best}", bits, None, ""))
+        for name in [name for name in runs if name.startswith(HARKEN)]:
+            pairs = _pairs(runs[name], loops[best])
+            bits = [theirs.value["bits_per_character"] - ours.value["bits_per_character"] for ours, theirs in pairs]
+            told = f"tinyshakespeare: bits per character that {name} saves over {LOOP}, {best}"
+            made.append(claim(told, bits, None, ""))
     return made
 
 
