@@ -71,7 +71,10 @@ def start():
 
     def popen(*arguments: object, **keywords: Any) -> subprocess.Popen[str]:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        program = "import sys; from harken.cli import main; sys.exit(main())"
+        hears = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # also as a job of `make test &`
+        )
+        program = f"{hears}; import sys; from harken.cli import main; sys.exit(main())"
         command = [sys.executable, "-c", program, *map(str, arguments)]
         return subprocess.Popen(command, text=True, **(pipes | keywords))
 
