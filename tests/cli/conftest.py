@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,14 +72,31 @@ def start():
 
     def popen(*arguments: object, **keywords: Any) -> subprocess.Popen[str]:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        hears = (
-            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # also as a job of `make test &`
-        )
+        # A background job of a shell, as `make test &`, would ignore Ctrl-C.
+        hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
         program = f"{hears}; import sys; from harken.cli import main; sys.exit(main())"
         command = [sys.executable, "-c", program, *map(str, arguments)]
         return subprocess.Popen(command, text=True, **(pipes | keywords))
 
     return popen
+
+
+@pytest.fixture(scope="session")
+def interrupted(start):
+    """Begin to train for ever, press Ctrl-C after the second epoch, and give what is said then."""
+
+    def run(*arguments: object) -> str:
+        process = start("train", *arguments, "--epochs", "100000")
+        for line in process.stdout:
+            if line.startswith("epoch 2/"):
+                process.send_signal(signal.SIGINT)
+                break
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert err.startswith("interrupted: ")
+        return err
+
+    return run
 
 
 def write_pairs(path: Path, rows: int = 60) -> Path:

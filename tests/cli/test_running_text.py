@@ -1,7 +1,6 @@
 """Running text on the command line, every way in and every complaint; the short way through is test_language_model."""
 
 import json
-import signal
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -88,16 +87,9 @@ def test_a_run_is_refused_resumed_or_replaced(harken, text, tiny_text, tmp_path)
     assert harken(*command, "--overwrite", "--json").json["epochs"] == 1
 
 
-def test_ctrl_c_keeps_the_best_model(harken, start, text, tiny_text, tmp_path):
+def test_ctrl_c_keeps_the_best_model(harken, interrupted, text, tiny_text, tmp_path):
     out = tmp_path / "run"
-    process = start("train", text, *tiny_text, "--epochs", "100000", "--out", out)
-    for line in process.stdout:
-        if line.startswith("epoch 2/"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.startswith("interrupted: ")
+    interrupted(text, *tiny_text, "--out", out)
     assert harken("evaluate", out, "--data", text).code == 0
 
 

@@ -132,6 +132,7 @@ def _fit(config: RunConfig, out: Path, *, resume: bool, overwrite: bool) -> bool
 
 
 def _fit_pairs(config: Seq2SeqRun, out: Path, *, resume: bool, overwrite: bool) -> None:
+    from harken.data.rows import NO_DELIMITER
     from harken.data.sources import read_pairs
     from harken.estimators.seq2seq import Seq2Seq
 
@@ -139,7 +140,7 @@ def _fit_pairs(config: Seq2SeqRun, out: Path, *, resume: bool, overwrite: bool) 
         try:
             pairs = read_pairs(str(config.data.train), config.data)
         except DataError as error:
-            if "there is no delimiter" not in str(error):
+            if NO_DELIMITER not in str(error):
                 raise
             raise DataError(f"{error}; running text is learned with --task language-model") from None
         held_out = config.data.validation

@@ -13,6 +13,8 @@ from harken.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+NO_DELIMITER = "there is no delimiter"  # how the problem of such a line begins
+
 
 class Row(NamedTuple):
     """One row as it was read."""
@@ -43,7 +45,7 @@ def text_rows(text: str, delimiter: str, config: DataConfig, require_target: boo
         elif not paired or not (require_target or line.strip()):
             yield Row(place, line)
         elif times == 0:
-            yield Row(place, problem=f"there is no delimiter {delimiter!r} between source and target")
+            yield Row(place, problem=f"{NO_DELIMITER} {delimiter!r} between source and target")
         else:
             yield Row(place, problem=f"the delimiter {delimiter!r} occurs {times} times, and must occur once")
 

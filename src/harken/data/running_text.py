@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harken.data.opening import text_blocks
 from harken.data.paths import resolve_path
+from harken.data.texts import list_texts
 from harken.errors import DataError, UsageError
 
 TEXT_SUFFIXES = (".txt", ".txt.gz")
@@ -69,11 +70,7 @@ class RunningText:
         """
         if isinstance(texts, str):
             raise UsageError(f"texts is the string {texts[:40]!r}, and must be a list of strings")
-        texts = list(texts)
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise DataError(f"texts[{row}] is {type(text).__name__} ({text!r:.40}): every text must be a str")
-        return cls("the text", [partial(_blocks, text) for text in texts])
+        return cls("the text", [partial(_blocks, text) for text in list_texts("texts", texts)])
 
     def lines(self, *, close: bool = False) -> Iterator[str]:
         """Every line with its line feed; those of more than a million characters in pieces, cut before a blank.

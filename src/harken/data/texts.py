@@ -49,5 +49,5 @@ def list_texts(name: str, texts: Sequence[str]) -> list[str]:
     rows: list[str] = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # an Arrow column, or any other
     for row, text in enumerate(rows):
         if not isinstance(text, str):
-            raise DataError(f"{name}[{row}] is {type(text).__name__} ({text!r}): every text must be a str")
+            raise DataError(f"{name}[{row}] is {type(text).__name__} ({text!r:.40}): every text must be a str")
     return rows

@@ -5,6 +5,7 @@ What PyTorch's operators do in some seven passes over the largest tensor of a mo
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -26,8 +27,8 @@ class Softmax(NamedTuple):
 
 def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
     """log softmax(logits)[target] of each row, (n,), float32 at least; the logits (n, V) stay. No gradient."""
-    if _is_native(logits):
-        return _native(logits, targets, gradients=False, turned=None, sums=None)
+    if kernel := _kernel(logits):
+        return _native(logits, targets, kernel, gradients=False, turned=None, sums=None)
     precise = _precise(logits)
     chances = F.log_softmax(precise, dim=-1)
     return chances.gather(1, targets.unsqueeze(-1)).squeeze(-1)
@@ -46,10 +47,10 @@ def softmax_gradient_(logits: Tensor, targets: Tensor, *, turn: bool, add_up: bo
         IndexError: a target outside of them, as PyTorch has it.
     """
     count, size = logits.shape
-    if _is_native(logits):
+    if kernel := _kernel(logits):
         turned = logits.new_empty(size, count) if turn and logits.dtype == torch.float32 else None
         sums = logits.new_empty(size, dtype=torch.float32) if add_up else None
-        found = _native(logits, targets, gradients=True, turned=turned, sums=sums)
+        found = _native(logits, targets, kernel, gradients=True, turned=turned, sums=sums)
     else:
         chances = F.log_softmax(_precise(logits), dim=-1)
         found = chances.gather(1, targets.unsqueeze(-1)).squeeze(-1)
@@ -72,19 +73,26 @@ def transposed(matrix: Tensor) -> Tensor:
     return found
 
 
-def _is_native(logits: Tensor) -> bool:
-    """bfloat16 too: the kernel's numbers are float32, whatever it reads them from."""
+def _kernel(logits: Tensor) -> ModuleType | None:
+    """For bfloat16 too: the kernel's numbers are float32, whatever it reads them from."""
     fits = logits.dtype in (torch.float32, torch.bfloat16) and logits.is_contiguous() and logits.numel() > 0
-    return fits and not recorded() and native_kernel(torch.float32, logits.device) is not None
+    return native_kernel(torch.float32, logits.device) if fits and not recorded() else None
 
 
-def _native(logits: Tensor, targets: Tensor, *, gradients: bool, turned: Tensor | None, sums: Tensor | None) -> Tensor:
-    kernel, targets = native_kernel(torch.float32, logits.device), targets.to(torch.int64).contiguous()
+def _native(
+    logits: Tensor,
+    targets: Tensor,
+    kernel: ModuleType,
+    *,
+    gradients: bool,
+    turned: Tensor | None,
+    sums: Tensor | None,
+) -> Tensor:
+    targets = targets.to(torch.int64).contiguous()
     least, most = (int(bound) for bound in targets.aminmax())
     if least < 0 or most >= logits.shape[1]:  # the kernel would read, and write, beside the row
         raise IndexError(f"target {least if least < 0 else most} is out of bounds for {logits.shape[1]} logits")
     found = torch.empty(len(logits), dtype=torch.float32)
-    assert kernel is not None
     kernel.softmax(
         logits.dtype == torch.bfloat16,
         threads(),

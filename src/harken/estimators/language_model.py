@@ -174,4 +174,4 @@ def _running(text: Text, encoding: str) -> RunningText:
     for one in several:
         if isinstance(one, str) and one and "\n" not in one and len(one) < 256 and Path(one).exists():
             raise UsageError(f"{one!r} is the name of a file: give pathlib.Path({one!r}) to read it")
-    return RunningText.from_texts(list_texts("text", several))
+    return RunningText.from_texts(several)

@@ -20,8 +20,9 @@ from harken.engine.softmax import log_probabilities, softmax_gradient_, transpos
 from harken.errors import ShapeError
 
 _HELD = 7 << 20
-"""Logits that are held at once: 28 MiB in float32. From 32 MiB on the C library takes fresh pages for every tensor, and
-to clear them costs more than the products; with fewer, the gradient of W is added up in more pieces."""
+"""Logits that are held at once: 28 MiB in float32. From 32 MiB on the C library takes fresh pages for every tensor,
+unless training has asked it to keep them, and to clear them costs more than the products; with fewer, the gradient of W
+is added up in more pieces."""
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:

@@ -118,8 +118,8 @@ private:
         log_chances_[i] = right - std::log(sum);
         if (!gradients_) return;
 
-        const float scale = 1 / sum, target = row[targets_[i]] * scale - 1;
-        row[targets_[i]] = target * sum;
+        const float scale = 1 / sum;
+        row[targets_[i]] -= sum;
         for (j = 0; j < whole; j += width) {
             const Vec x = load(row + j) * scale;
             store(logits + j, x);
